@@ -1,0 +1,2 @@
+//! The seam.
+#![forbid(unsafe_code)]
