@@ -1,1 +1,36 @@
-//! To come.
+//! open-iscsi: node records and sessions.
+//!
+//! Changes go through `iscsiadm` (iscsid's socket has no stable format), looking goes through sysfs and the
+//! node database's directories. Nothing here decides anything.
+
+mod exit;
+mod records;
+mod sessions;
+
+pub use exit::{IscsiError, Iscsiadm};
+pub use records::{
+    ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, settings_of,
+    update_record, write_secrets,
+};
+pub use sessions::{Session, SessionState, login, logout, sessions};
+
+use crate::names::{Iface, Iqn, Portal};
+use std::fmt;
+
+/// What one node record, and the session made from it, stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Endpoint {
+    /// The target.
+    pub iqn: Iqn,
+    /// Where it is reached.
+    pub portal: Portal,
+    /// Through which interface binding.
+    #[serde(default)]
+    pub iface: Iface,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.iqn, self.portal)
+    }
+}

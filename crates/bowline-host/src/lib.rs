@@ -15,6 +15,7 @@ pub mod host;
 pub mod iscsi;
 pub mod multipath;
 pub mod names;
+pub mod openers;
 pub mod scsi;
 pub mod secret;
 pub mod udev;
