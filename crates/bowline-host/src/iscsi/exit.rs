@@ -39,3 +39,9 @@ impl std::fmt::Display for Iscsiadm {
         write!(f, "{self:?}")
     }
 }
+impl Iscsiadm {
+    /// Whether another try may end otherwise: database, daemon.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Other(6 | 18 | 20 | 28 | 29))
+    }
+}
