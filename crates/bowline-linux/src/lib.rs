@@ -16,10 +16,12 @@
 //!
 //! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
 //!
-//! Unsafe code is denied here and allowed in three small modules: the device-mapper ioctl, `recvmsg` with
-//! credentials, and `fork`.
+//! Unsafe code is denied here and allowed in four small modules: the device-mapper ioctl, `recvmsg` with
+//! credentials, `fork`, and the hand-over of a socket to tokio.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+mod async_socket;
 mod clock;
 mod dm;
 #[allow(unsafe_code, reason = "device-mapper has no interface but its ioctl")]
@@ -34,9 +36,9 @@ mod private_dir;
 mod programs;
 mod settings;
 mod state;
+mod uevent_parse;
 #[allow(unsafe_code, reason = "rustix cannot represent the credentials of process 0, the kernel's")]
 mod uevent_recv;
-mod uevent_parse;
 mod uevents;
 
 pub use host::LinuxHost;

@@ -43,7 +43,8 @@ fn event(bytes: &[u8], processed: bool) -> Option<Uevent> {
             (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
         })
         .collect();
-    let property = |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let property =
+        |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let (action, devpath) = (property("ACTION")?, property("DEVPATH")?);
     // The kernel sends no event without a subsystem.
     let subsystem = property("SUBSYSTEM")?;
@@ -55,7 +56,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FIELDS: &[u8] = b"ACTION=add\0DEVPATH=/devices/platform/host2/session1/target2:0:0/2:0:0:1/block/sdb\0\
+    const FIELDS: &[u8] =
+        b"ACTION=add\0DEVPATH=/devices/platform/host2/session1/target2:0:0/2:0:0:1/block/sdb\0\
         SUBSYSTEM=block\0MAJOR=8\0MINOR=16\0DEVNAME=sdb\0DEVTYPE=disk\0SEQNUM=4711\0";
 
     fn from_udev(fields: &[u8]) -> Vec<u8> {

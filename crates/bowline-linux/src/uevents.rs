@@ -12,10 +12,9 @@ use bowline_host::HostError;
 use bowline_host::host::{UeventNotice, UeventStream};
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::{uevent_parse, uevent_recv};
+use crate::{async_socket, uevent_parse, uevent_recv};
 
 const FROM_KERNEL: u32 = 1;
 const FROM_UDEV: u32 = 2;
@@ -36,7 +35,7 @@ impl Uevents {
     pub(crate) fn subscribe() -> Result<Self, HostError> {
         let failed = |error| HostError::io("subscribe to", "uevents", error);
         let socket = open().map_err(failed)?;
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE).map_err(failed)?;
+        let socket = async_socket::register(socket).map_err(failed)?;
         Ok(Self { socket, buffer: vec![0; MESSAGE].into() })
     }
 }

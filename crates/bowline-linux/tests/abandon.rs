@@ -68,7 +68,8 @@ fn children(parent: u32) -> Vec<u32> {
         let parent = fields.next()?.parse::<u32>().ok()?;
         alive.then_some(parent)
     };
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 

@@ -150,7 +150,8 @@ fn a_lock_excludes_names_its_holder_and_is_let_go() {
     let (one, two) = (scratch.host(), scratch.host());
     block_on(async {
         let held = one.lock("volume-iqn.2001-04.com.example:a-1", PATIENCE).await.unwrap();
-        let error = two.lock("volume-iqn.2001-04.com.example:a-1", Duration::from_millis(50)).await.err().unwrap();
+        let error =
+            two.lock("volume-iqn.2001-04.com.example:a-1", Duration::from_millis(50)).await.err().unwrap();
         assert!(error.is_timeout());
         let (message, pid) = (error.to_string(), format!("pid {}", std::process::id()));
         assert!(message.contains("volume-iqn") && message.contains(&pid), "{message}");
@@ -207,7 +208,8 @@ fn a_state_directory_others_can_write_to_is_refused() {
     let host = scratch.host();
     host.store_state("journal/a", b"one").unwrap();
     fs::set_permissions(scratch.0.join("state"), fs::Permissions::from_mode(0o770)).unwrap();
-    for error in [host.load_state("journal/a").unwrap_err(), host.store_state("journal/a", b"").unwrap_err()] {
+    for error in [host.load_state("journal/a").unwrap_err(), host.store_state("journal/a", b"").unwrap_err()]
+    {
         assert!(error.to_string().contains("others can write to it"), "{error}");
     }
     fs::remove_dir_all(scratch.0.join("state")).unwrap();
@@ -230,13 +232,8 @@ fn the_helper_refuses_what_is_not_sysfs_and_reports_what_is_missing() {
         let absent = "sd-none".parse().unwrap();
         let sync = Blocking::Sync { device: absent, number };
         let read = Blocking::ReadFirst { device: "sd-none".parse().unwrap(), number };
-        let (write, sync, read) = tokio::join!(
-            host.blocking(&write("/sys/class/none/here"), PATIENCE),
-            host.blocking(&sync, PATIENCE),
-            host.blocking(&read, PATIENCE),
-        );
-        for result in [write, sync, read] {
-            let error = result.unwrap_err();
+        for operation in [write("/sys/class/none/here"), sync, read] {
+            let error = host.blocking(&operation, PATIENCE).await.unwrap_err();
             assert_eq!(error.errno(), Some(2), "{error}");
         }
     });
@@ -245,7 +242,8 @@ fn the_helper_refuses_what_is_not_sysfs_and_reports_what_is_missing() {
 #[test]
 fn a_missing_helper_is_named_with_a_hint() {
     let scratch = Scratch::new("no-helper");
-    let host = LinuxHost::new(Settings { helper: Some("/nowhere/helper".into()), ..scratch.settings() }).unwrap();
+    let host =
+        LinuxHost::new(Settings { helper: Some("/nowhere/helper".into()), ..scratch.settings() }).unwrap();
     let operation = Blocking::WriteSysfs { path: "/sys/x/y".into(), text: "1".into() };
     let message = block_on(host.blocking(&operation, PATIENCE)).unwrap_err().to_string();
     assert!(message.contains("/nowhere/helper") && message.contains("BOWLINE_HELPER"), "{message}");

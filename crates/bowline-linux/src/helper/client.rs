@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::ARGUMENT;
 use super::protocol::{LONGEST, Report, Request};
+use crate::async_socket;
 
 /// How long a helper that closed its socket may take to end, before its status is left unknown.
 const GRACE: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ impl HelperClient {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         // Only our end: the helper's children report with plain, waiting sends.
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let socket = AsyncFd::new(ours)?;
+        let socket = async_socket::register(ours)?;
         let child = Command::new(&self.program)
             .arg(ARGUMENT)
             .env_clear()
@@ -154,7 +155,9 @@ impl Connection {
         loop {
             let length = self
                 .socket
-                .async_io(Interest::READABLE, |socket| Ok(recv(socket, &mut buffer[..], RecvFlags::empty())?.0))
+                .async_io(Interest::READABLE, |socket| {
+                    Ok(recv(socket, &mut buffer[..], RecvFlags::empty())?.0)
+                })
                 .await?;
             if length == 0 {
                 return Ok(());

@@ -70,7 +70,9 @@ fn write_sysfs(path: &str, text: &str) -> Result<(), OperationFailed> {
 
 fn is_below_sys(path: &str) -> bool {
     let components = || Path::new(path).components();
-    path.starts_with("/sys/") && components().count() > 2 && !components().any(|part| part == Component::ParentDir)
+    path.starts_with("/sys/")
+        && components().count() > 2
+        && !components().any(|part| part == Component::ParentDir)
 }
 
 fn sync(device: &BlockName, number: DevNumber) -> Result<(), OperationFailed> {
@@ -114,7 +116,9 @@ mod tests {
 
     #[test]
     fn only_paths_below_sys_are_written() {
-        for path in ["/etc/passwd", "/sys", "/sys/", "/sys/../etc/passwd", "/sys/a/../b", "sys/a", "/system/a"] {
+        for path in
+            ["/etc/passwd", "/sys", "/sys/", "/sys/../etc/passwd", "/sys/a/../b", "sys/a", "/system/a"]
+        {
             let operation = Blocking::WriteSysfs { path: path.into(), text: "1".into() };
             let failed = perform(&operation).unwrap_err();
             assert_eq!(failed.errno, Errno::PERM.raw_os_error(), "{path}");
@@ -126,19 +130,15 @@ mod tests {
     fn an_absent_attribute_and_an_absent_device_are_not_found() {
         let write = Blocking::WriteSysfs { path: "/sys/class/none/here".into(), text: "1".into() };
         assert_eq!(perform(&write).unwrap_err().errno, Errno::NOENT.raw_os_error());
-        let sync = Blocking::Sync {
-            device: "sd-none".parse().unwrap(),
-            number: DevNumber { major: 8, minor: 0 },
-        };
+        let sync =
+            Blocking::Sync { device: "sd-none".parse().unwrap(), number: DevNumber { major: 8, minor: 0 } };
         assert_eq!(perform(&sync).unwrap_err().errno, Errno::NOENT.raw_os_error());
     }
 
     #[test]
     fn a_node_that_is_no_block_device_is_refused() {
-        let operation = Blocking::Sync {
-            device: "null".parse().unwrap(),
-            number: DevNumber { major: 1, minor: 3 },
-        };
+        let operation =
+            Blocking::Sync { device: "null".parse().unwrap(), number: DevNumber { major: 1, minor: 3 } };
         assert_eq!(perform(&operation).unwrap_err().errno, Errno::NOTBLK.raw_os_error());
     }
 }
