@@ -58,7 +58,9 @@ fn what_is_malformed_is_an_error_that_names_the_map() {
 #[test]
 fn c8_a_holder_is_a_map_by_its_uuid_and_its_number() {
     let uuid = |text: &str| {
-        FakeHost::default().dm_device(device(TABLE, STATUS)).file("/sys/class/block/dm-3/dm/uuid", format!("{text}\n"))
+        FakeHost::default()
+            .dm_device(device(TABLE, STATUS))
+            .file("/sys/class/block/dm-3/dm/uuid", format!("{text}\n"))
     };
     let holder = "dm-3".parse().unwrap();
     assert_eq!(map_at(&uuid(&format!("mpath-{WWID}")), &holder).unwrap().unwrap().name.as_str(), "mpatha");

@@ -37,7 +37,13 @@ fn commands_are_spelled_so() {
     });
     assert_eq!(
         host.log()[..5],
-        ["add path sdb", "del path sdb", &format!("add map {WWID}"), "del map mpatha", "disablequeueing map mpatha"]
+        [
+            "add path sdb",
+            "del path sdb",
+            &format!("add map {WWID}"),
+            "del map mpatha",
+            "disablequeueing map mpatha"
+        ]
     );
 }
 

@@ -51,7 +51,9 @@ impl FakeHost {
 
     /// Every operation on the path fails with that errno.
     pub fn error(self, path: &str, errno: i32) -> Self {
-        self.with(|s| drop(s.errors.insert(path.into(), errno)))
+        self.with(|s| {
+            s.errors.insert(path.into(), errno);
+        })
     }
 
     pub fn dm_device(self, device: DmDevice) -> Self {

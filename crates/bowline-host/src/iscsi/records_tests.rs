@@ -17,7 +17,10 @@ fn path(rest: &str) -> String {
 }
 
 fn secrets() -> ChapSecrets {
-    ChapSecrets { password: Secret::new("hush-hush-1".into()), password_in: Some(Secret::new("hush-hush-2".into())) }
+    ChapSecrets {
+        password: Secret::new("hush-hush-1".into()),
+        password_in: Some(Secret::new("hush-hush-2".into())),
+    }
 }
 
 #[test]
@@ -61,7 +64,8 @@ fn an_unreadable_database_is_an_error_and_not_an_empty_one() {
 
 #[test]
 fn settings_are_read_but_never_a_secret() {
-    let host = FakeHost::default().file(&path("10.0.0.1,3260"), format!("{RECORD}node.session.auth.password = x\n"));
+    let host =
+        FakeHost::default().file(&path("10.0.0.1,3260"), format!("{RECORD}node.session.auth.password = x\n"));
     let record = records_of(&host, &IQN.parse().unwrap()).unwrap().remove(0);
     let keys = ["node.session.scan", "node.session.auth.password", "node.session.auth.username", "absent"];
     let settings = settings_of(&host, &record, &keys).unwrap();
@@ -78,7 +82,10 @@ fn calls_name_target_portal_and_interface_and_are_never_killed() {
     block_on(delete_record(&host, &endpoint, LIMIT)).unwrap();
     let call = format!("iscsiadm -m node -T {IQN} -p [fd00::1]:3260 -I default");
     let update = "-o update -n node.session.scan -v manual -n node.startup -v manual";
-    assert_eq!(host.log(), [format!("{call} -o new"), format!("{call} {update}"), format!("{call} -o delete")]);
+    assert_eq!(
+        host.log(),
+        [format!("{call} -o new"), format!("{call} {update}"), format!("{call} -o delete")]
+    );
     assert!(host.ran().iter().all(|program| program.abandon));
 }
 
@@ -143,7 +150,10 @@ fn a_secret_that_would_break_the_record_is_refused() {
     for bad in ["", "two\nlines", " blank", "blank ", &"x".repeat(256)] {
         let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
         let secrets = ChapSecrets { password: Secret::new(bad.into()), password_in: None };
-        assert!(block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets, LIMIT)).is_err(), "{bad:?}");
+        assert!(
+            block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets, LIMIT)).is_err(),
+            "{bad:?}"
+        );
         assert!(host.log().is_empty());
     }
 }

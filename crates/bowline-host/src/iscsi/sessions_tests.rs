@@ -5,7 +5,8 @@ const IQN: &str = "iqn.2026-11.net.example:volume-1";
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn with_session(host: FakeHost, sid: u32, scsi_host: u32, portal: (&str, &str), state: &str) -> FakeHost {
-    let (session, connection) = (format!("{SESSIONS}/session{sid}"), format!("{CONNECTIONS}/connection{sid}:0"));
+    let (session, connection) =
+        (format!("{SESSIONS}/session{sid}"), format!("{CONNECTIONS}/connection{sid}:0"));
     let target = format!("../../devices/platform/host{scsi_host}/session{sid}/iscsi_session/session{sid}");
     host.link(&session, &target)
         .file(&format!("{session}/targetname"), format!("{IQN}\n"))
@@ -58,7 +59,8 @@ fn a_login_may_be_ended_at_its_limit_and_a_logout_may_not() {
         portal: "10.0.0.1:3260".parse().unwrap(),
         iface: Default::default(),
     };
-    let host = FakeHost::default().ends(15, "iscsiadm: default: 1 session requested").ends(21, "").ends(9, "");
+    let host =
+        FakeHost::default().ends(15, "iscsiadm: default: 1 session requested").ends(21, "").ends(9, "");
     let error = block_on(login(&host, &endpoint, LIMIT)).unwrap_err();
     assert_eq!(error.code(), Some(Iscsiadm::SessionExists));
     block_on(logout(&host, &endpoint, LIMIT)).unwrap();
