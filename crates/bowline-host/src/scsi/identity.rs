@@ -97,7 +97,8 @@ pub fn wwid_from_sysfs(text: &str) -> Option<Wwid> {
     match form {
         "naa" => named(NAA, rest.trim().to_ascii_lowercase().into_bytes()),
         "eui" => named(EUI_64, rest.trim().to_ascii_lowercase().into_bytes()),
-        "t10" => named(T10_VENDOR, rest.as_bytes().to_vec()),
+        // The kernel has escaped what does not print (`%pE`), so the bytes are not these any more.
+        "t10" if !rest.contains('\\') => named(T10_VENDOR, rest.as_bytes().to_vec()),
         _ => None,
     }
 }
@@ -147,6 +148,10 @@ fn named(kind: u8, text: Vec<u8>) -> Option<Wwid> {
 /// underscore (`udev_replace_chars`).
 fn normal(text: Vec<u8>) -> Option<Wwid> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    // udev takes `\x` for an escape and leaves it; a Wwid cannot hold one.
+    if text.windows(2).any(|pair| pair == b"\\x") {
+        return None;
+    }
     let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
     let words: Vec<&[u8]> = text.split(is_space).filter(|word| !word.is_empty()).collect();
     let mut name = String::new();

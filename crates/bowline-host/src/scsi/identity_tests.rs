@@ -35,9 +35,14 @@ fn lio() -> Vec<Vec<u8>> {
     ]
 }
 
-/// tgt 1.0.85 `usr/spc.c`: T10 vendor id with the SCSI id, then an NAA 3 (locally assigned) one.
+/// tgt (`usr/spc.c` `update_vpd_83`): its SCSI id as T10 name, a number of its own as NAA 3, and the SCSI id once
+/// more as NAA 6, read as if it were hexadecimal digits.
 fn tgt() -> Vec<Vec<u8>> {
-    vec![t10("IET     00010001"), designator(BINARY, NAA, b"\x30\x00\x00\x01\x00\x01\x00\x01")]
+    vec![
+        t10("IET     00010001\0\0\0\0\0\0\0\0"),
+        designator(BINARY, NAA, b"\x30\0\0\x01\0\0\0\x01"),
+        designator(BINARY, NAA, b"\x60\0\0\0\0\0\0\0\x0e\0\0\0\0\x01\0\x01"),
+    ]
 }
 
 #[test]
@@ -50,8 +55,16 @@ fn c9_lio_is_known_by_its_naa_and_not_by_what_names_the_port() {
 
 #[test]
 fn c9_tgt_is_known_by_its_naa_or_its_t10_name() {
-    assert_eq!(wwid(&tgt()).as_deref(), Some("33000000100010001"));
+    assert_eq!(wwid(&tgt()).as_deref(), Some("360000000000000000e00000000010001"));
+    assert_eq!(wwid(&tgt()[..2]).as_deref(), Some("33000000100000001"));
     assert_eq!(wwid(&tgt()[..1]).as_deref(), Some("1IET_00010001"));
+}
+
+#[test]
+fn text_that_looks_escaped_is_not_guessed_at() {
+    // udev leaves `\x` alone, and the kernel's `t10.` form escapes: neither is an identity for a path or a command.
+    assert_eq!(wwid(&[t10("ACME \\x20")]), None);
+    assert_eq!(wwid_from_sysfs("t10.ACME\\n1"), None);
 }
 
 #[test]
