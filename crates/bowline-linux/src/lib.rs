@@ -1,1 +1,45 @@
 //! The real host.
+//!
+//! [`LinuxHost`] implements [`bowline_host::Host`] with the kernel's own interfaces: sysfs, device-mapper
+//! ioctls, netlink uevents, multipathd's socket, and programs of open-iscsi. It knows nothing of attaching:
+//! every rule lives above the seam.
+//!
+//! It needs a tokio runtime with I/O and time enabled; a current-thread one is enough:
+//!
+//! ```no_run
+//! use bowline_linux::{LinuxHost, Settings};
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let host = LinuxHost::new(Settings::from_environment())?;
+//! runtime.block_on(async { /* hand `host` to the engine */ });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
+//!
+//! Unsafe code is denied here and allowed in four small modules: the device-mapper ioctl, `recvmsg` with
+//! credentials, `fork`, and the hand-over of a socket to tokio.
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+mod async_socket;
+mod clock;
+mod dm;
+#[allow(unsafe_code, reason = "device-mapper has no interface but its ioctl")]
+mod dm_ioctl;
+mod dm_parse;
+mod files;
+pub mod helper;
+mod host;
+mod locks;
+mod multipathd;
+mod private_dir;
+mod programs;
+mod settings;
+mod state;
+mod uevent_parse;
+#[allow(unsafe_code, reason = "rustix cannot represent the credentials of process 0, the kernel's")]
+mod uevent_recv;
+mod uevents;
+
+pub use host::LinuxHost;
+pub use settings::Settings;

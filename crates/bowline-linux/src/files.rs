@@ -1,0 +1,184 @@
+//! Reading small files, and the few writes that open-iscsi's database needs.
+//!
+//! This process is root and paths come from above the seam, so writes are confined to the places they are
+//! for: records below open-iscsi's two directories, and its lock.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bowline_host::HostError;
+use rustix::fs::OFlags;
+
+use crate::state::{sync_directory, write_synced};
+
+/// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
+const MOST: u64 = 1 << 20;
+
+/// Where releases and distributions keep the node database.
+const DATABASES: [&str; 2] = ["/etc/iscsi", "/var/lib/iscsi"];
+
+/// Where open-iscsi keeps its lock (`LOCK_DIR`; 2.1.8 `/run/lock/iscsi`, older `/var/lock/iscsi`).
+const LOCK_DIRS: [&str; 2] = ["/run/lock/iscsi", "/var/lock/iscsi"];
+
+/// Reads a file of at most 1 MiB.
+pub(crate) fn read(path: &str) -> io::Result<Vec<u8>> {
+    // O_NONBLOCK: should the path name a FIFO or a device, opening it must not wait. Files do not mind it.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MOST {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
+        false => Ok(bytes),
+    }
+}
+
+/// The names in a directory, sorted; those that are no UTF-8 are left out.
+pub(crate) fn list(path: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Where a symbolic link points, as it is written.
+pub(crate) fn read_link(path: &str) -> io::Result<String> {
+    let target = fs::read_link(path)?;
+    String::from_utf8(target.as_os_str().as_bytes().to_vec())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the link's target is no UTF-8"))
+}
+
+/// Replaces a node record whole (0600), durably.
+pub(crate) fn replace_file(path: &str, bytes: &[u8]) -> Result<(), HostError> {
+    replace_below(&DATABASES.map(Path::new), Path::new(path), bytes)
+        .map_err(|error| HostError::io("replace", path, error))
+}
+
+/// The temporary file goes to the database's top directory: open-iscsi reads every file in a portal's
+/// directory as a record (2.1.8 `idbm_for_each_iface`), so a crash must not leave one there. Symbolic links
+/// are resolved first, since some distributions link one of the two directories into the other, and a rename
+/// cannot cross file systems.
+fn replace_below(roots: &[&Path], path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let refuse = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return refuse("the path names no file");
+    };
+    let parent = parent.canonicalize()?;
+    let mut real_roots = roots.iter().filter_map(|root| root.canonicalize().ok());
+    let Some(root) = real_roots.find(|root| parent.starts_with(root)) else {
+        return refuse("only files of open-iscsi's database may be replaced");
+    };
+    remove_leftovers(&root)?;
+    let temporary = root.join(format!(".bowline-{}.tmp", std::process::id()));
+    let result = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, parent.join(name)));
+    if let Err(error) = result {
+        // The content may be a secret. The first error is the one that tells what happened.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_directory(&parent)
+}
+
+/// Removes temporary files of processes that died while writing: they may hold secrets.
+fn remove_leftovers(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_prefix(".bowline-")?.strip_suffix(".tmp"));
+        if writer.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_file(root.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes open-iscsi's database lock: `link(target, path)`, where an existing `path` is `AlreadyExists`.
+pub(crate) fn hard_link(target: &str, path: &str) -> io::Result<()> {
+    let (target, path) = (lock_path(target)?, lock_path(path)?);
+    if let Some(dir) = target.parent()
+        && !dir.exists()
+    {
+        // /run is empty after a boot; the first iscsiadm makes this directory, and so do we.
+        fs::create_dir_all(dir)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o666).open(&target)?;
+    fs::hard_link(&target, &path)
+}
+
+/// Lets go of open-iscsi's database lock.
+pub(crate) fn remove_file(path: &str) -> io::Result<()> {
+    fs::remove_file(lock_path(path)?)
+}
+
+/// Accepts a file directly in a directory of open-iscsi's lock.
+fn lock_path(path: &str) -> io::Result<PathBuf> {
+    let path = Path::new(path);
+    let allowed = LOCK_DIRS.iter().any(|dir| path.parent() == Some(Path::new(dir)));
+    match allowed && path.file_name().is_some() {
+        true => Ok(path.into()),
+        false => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "only files in the directory of open-iscsi's lock may be linked or removed",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("bowline-files-{}-{name}", std::process::id()));
+        fs::create_dir_all(dir.join("nodes/iqn/portal")).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_record_is_replaced_with_mode_0600_and_nothing_else_remains() {
+        let root = scratch("replace");
+        let record = root.join("nodes/iqn/portal/default");
+        fs::write(&record, "old").unwrap();
+        fs::write(root.join(".bowline-999999999.tmp"), "left by a crash").unwrap();
+        replace_below(&[&root], &record, b"new").unwrap();
+        assert_eq!(fs::read(&record).unwrap(), b"new");
+        assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(list(root.to_str().unwrap()).unwrap(), ["nodes"]);
+        assert_eq!(list(root.join("nodes/iqn/portal").to_str().unwrap()).unwrap(), ["default"]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_leads_out_of_the_database_is_refused() {
+        let root = scratch("outside");
+        let inner = root.join("nodes");
+        for path in [root.join("nodes/../file"), root.join("file"), PathBuf::from("/")] {
+            let error = replace_below(&[&inner], &path, b"x").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{path:?}");
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_the_lock_of_open_iscsi_may_be_linked_or_removed() {
+        for path in ["/etc/passwd", "/run/lock/iscsi/../x", "/run/lock/iscsi/..", "lock", "/run/lock/iscsi"] {
+            assert_eq!(lock_path(path).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{path}");
+        }
+        assert!(lock_path("/run/lock/iscsi/lock.write").is_ok());
+    }
+
+    #[test]
+    fn a_large_file_is_refused_and_a_directory_is_an_error() {
+        let root = scratch("large");
+        let path = root.join("large");
+        File::create(&path).unwrap().set_len(MOST + 1).unwrap();
+        assert_eq!(read(path.to_str().unwrap()).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(root.to_str().unwrap()).is_err());
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,131 @@
+//! [`LinuxHost`]: the trait's methods, each handed to the module that knows how.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_host::host::{Blocking, DmDevice, DmId, Ended, LockGuard, Program, UeventStream};
+use bowline_host::{Host, HostError, Moment};
+
+use crate::dm::DeviceMapper;
+use crate::helper::HelperClient;
+use crate::programs::Programs;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::uevents::Uevents;
+use crate::{clock, files, locks, multipathd};
+
+/// This machine.
+///
+/// Its async methods, and [`Host::uevents`], must be called within a tokio runtime that has I/O and time
+/// enabled. Dropping it ends its helper.
+#[derive(Debug)]
+pub struct LinuxHost {
+    run_dir: PathBuf,
+    multipathd_sockets: Vec<String>,
+    state: State,
+    programs: Programs,
+    device_mapper: DeviceMapper,
+    helper: HelperClient,
+}
+
+impl LinuxHost {
+    /// Prepares a host; nothing is opened, made or started yet, so that a front end which only prints its
+    /// usage leaves no trace. Fails when a path of the settings is not absolute.
+    pub fn new(settings: Settings) -> Result<Self, HostError> {
+        settings.check()?;
+        let helper = HelperClient::new(settings.helper_path());
+        Ok(Self {
+            run_dir: settings.run_dir,
+            multipathd_sockets: settings.multipathd_sockets,
+            state: State::new(settings.state_dir),
+            programs: Programs::default(),
+            device_mapper: DeviceMapper::default(),
+            helper,
+        })
+    }
+}
+
+#[async_trait]
+impl Host for LinuxHost {
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        files::read(path)
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        files::list(path)
+    }
+
+    fn read_link(&self, path: &str) -> io::Result<String> {
+        files::read_link(path)
+    }
+
+    fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {
+        self.device_mapper.device(id)
+    }
+
+    async fn run(&self, program: &Program) -> Result<Ended, HostError> {
+        self.programs.run(program).await
+    }
+
+    async fn ask_multipathd(&self, command: &str, limit: Duration) -> Result<String, HostError> {
+        multipathd::ask(&self.multipathd_sockets, command, limit).await
+    }
+
+    async fn blocking(&self, operation: &Blocking, limit: Duration) -> Result<Vec<u8>, HostError> {
+        self.helper.perform(operation, limit).await
+    }
+
+    fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
+        Ok(Box::new(Uevents::subscribe()?))
+    }
+
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+
+    fn wall_clock(&self) -> u64 {
+        clock::wall_clock()
+    }
+
+    async fn sleep_until(&self, moment: Moment) {
+        clock::sleep_until(moment).await;
+    }
+
+    async fn lock(&self, name: &str, limit: Duration) -> Result<Box<dyn LockGuard>, HostError> {
+        Ok(Box::new(locks::lock(&self.run_dir, name, limit).await?))
+    }
+
+    fn load_state(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.state.load(name)
+    }
+
+    fn store_state(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
+        self.state.store(name, bytes)
+    }
+
+    fn remove_state(&self, name: &str) -> Result<(), HostError> {
+        self.state.remove(name)
+    }
+
+    fn list_state(&self, folder: &str) -> Result<Vec<String>, HostError> {
+        self.state.list(folder)
+    }
+
+    fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
+        files::replace_file(path, bytes)
+    }
+
+    fn hard_link(&self, target: &str, path: &str) -> io::Result<()> {
+        files::hard_link(target, path)
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        files::remove_file(path)
+    }
+
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+}

@@ -1,0 +1,128 @@
+//! The two forms of a uevent message, as pure functions of its bytes.
+//!
+//! Kernel (Linux 6.1 `lib/kobject_uevent.c`): `ACTION@DEVPATH`, then KEY=value strings, each with a NUL.
+//! udev (systemd 252 `src/libsystemd/sd-device/device-monitor.c`): a header, whose numbers are native but for
+//! the magic one, then the same strings at the offset that the header names.
+
+use bowline_host::host::Uevent;
+
+const UDEV_PREFIX: &[u8] = b"libudev\0";
+const UDEV_MAGIC: u32 = 0xfeed_cafe;
+
+/// Parses a message of the kernel; `None` when it is none.
+pub(crate) fn kernel(message: &[u8]) -> Option<Uevent> {
+    let (head, rest) = split_nul(message)?;
+    // The header line repeats ACTION and DEVPATH; it is only checked.
+    head.contains(&b'@').then_some(())?;
+    event(rest, false)
+}
+
+/// Parses a message of udev; `None` when it is none.
+pub(crate) fn udev(message: &[u8]) -> Option<Uevent> {
+    let word = |at: usize| message.get(at..at + 4)?.try_into().ok();
+    if !message.starts_with(UDEV_PREFIX) || u32::from_be_bytes(word(8)?) != UDEV_MAGIC {
+        return None;
+    }
+    let start = u32::from_ne_bytes(word(16)?) as usize;
+    let length = u32::from_ne_bytes(word(20)?) as usize;
+    event(message.get(start..start.checked_add(length)?)?, true)
+}
+
+fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+fn event(bytes: &[u8], processed: bool) -> Option<Uevent> {
+    let properties: Vec<(String, String)> = bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|field| {
+            // A value may hold any byte (a SCSI model, a label); a wrong one must not hide the event.
+            let text = String::from_utf8_lossy(field);
+            let (key, value) = text.split_once('=')?;
+            (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+        })
+        .collect();
+    let property =
+        |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let (action, devpath) = (property("ACTION")?, property("DEVPATH")?);
+    // The kernel sends no event without a subsystem.
+    let subsystem = property("SUBSYSTEM")?;
+    Some(Uevent { processed, action, subsystem, devpath, properties })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FIELDS: &[u8] =
+        b"ACTION=add\0DEVPATH=/devices/platform/host2/session1/target2:0:0/2:0:0:1/block/sdb\0\
+        SUBSYSTEM=block\0MAJOR=8\0MINOR=16\0DEVNAME=sdb\0DEVTYPE=disk\0SEQNUM=4711\0";
+
+    fn from_udev(fields: &[u8]) -> Vec<u8> {
+        let mut message = UDEV_PREFIX.to_vec();
+        message.extend(UDEV_MAGIC.to_be_bytes());
+        for word in [40, 40, fields.len() as u32, 1, 2, 3, 4] {
+            message.extend(word.to_ne_bytes());
+        }
+        message.extend(fields);
+        message
+    }
+
+    #[test]
+    fn a_message_of_the_kernel() {
+        let event = kernel(&[b"add@/devices/x\0", FIELDS].concat()).unwrap();
+        assert!(!event.processed);
+        assert_eq!((event.action.as_str(), event.subsystem.as_str()), ("add", "block"));
+        assert!(event.devpath.ends_with("/block/sdb"));
+        assert_eq!(event.properties.len(), 8);
+        assert!(event.properties.contains(&("DEVNAME".into(), "sdb".into())));
+    }
+
+    #[test]
+    fn a_message_of_udev() {
+        let event = udev(&from_udev(&[FIELDS, b"ID_SERIAL=36001\0"].concat())).unwrap();
+        assert!(event.processed);
+        assert!(event.properties.contains(&("ID_SERIAL".into(), "36001".into())));
+    }
+
+    #[test]
+    fn one_form_is_not_taken_for_the_other() {
+        assert_eq!(udev(&[b"add@/devices/x\0", FIELDS].concat()), None);
+        assert_eq!(kernel(&from_udev(FIELDS)), None);
+    }
+
+    #[test]
+    fn a_header_that_points_outside_is_refused() {
+        for (at, value) in [(16, 41), (16, u32::MAX), (20, u32::MAX), (8, 0)] {
+            let mut message = from_udev(FIELDS);
+            message[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+            assert_eq!(udev(&message), None, "{value} at {at}");
+        }
+        assert_eq!(udev(UDEV_PREFIX), None);
+    }
+
+    #[test]
+    fn a_value_may_hold_an_equals_sign_or_wrong_bytes() {
+        let event = kernel(b"change@/x\0ACTION=change\0DEVPATH=/x\0SUBSYSTEM=scsi\0A=b=c\0B=\xff\0").unwrap();
+        assert!(event.properties.contains(&("A".into(), "b=c".into())));
+        assert!(event.properties.iter().any(|(key, _)| key == "B"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_it_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            words in proptest::array::uniform7(any::<u32>()),
+        ) {
+            let _ = kernel(&bytes);
+            let mut message = UDEV_PREFIX.to_vec();
+            message.extend(UDEV_MAGIC.to_be_bytes());
+            words.iter().for_each(|word| message.extend((word % 400).to_ne_bytes()));
+            message.extend(&bytes);
+            let _ = udev(&message);
+            let _ = udev(&bytes);
+        }
+    }
+}

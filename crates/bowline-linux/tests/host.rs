@@ -1,0 +1,289 @@
+//! The host on this machine, as far as that goes without root, iSCSI and multipath.
+
+use std::fs;
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bowline_host::host::{Blocking, DmId, Program, UeventNotice};
+use bowline_host::names::DevNumber;
+use bowline_host::{Host, HostError};
+use bowline_linux::{LinuxHost, Settings};
+use rustix::process::{Pid, test_kill_process};
+
+/// Far beyond what a busy machine needs; no test waits that long unless it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn host(&self) -> LinuxHost {
+        LinuxHost::new(self.settings()).unwrap()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            state_dir: self.0.join("state"),
+            run_dir: self.0.join("run"),
+            helper: Some(env!("CARGO_BIN_EXE_bowline-helper").into()),
+            ..Settings::default()
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn shell(script: &str, limit: Duration) -> Program {
+    Program { name: "sh", args: vec!["-c".into(), script.into()], limit, abandon: false }
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_program_is_captured_in_a_fixed_environment() {
+    let host = Scratch::new("captured").host();
+    let script = "echo $LC_ALL; pwd; echo no >&2; echo ${HOME-none}; cat; exit 7";
+    let ended = block_on(host.run(&shell(script, PATIENCE))).unwrap();
+    assert_eq!(ended.code, Some(7));
+    assert_eq!(ended.stdout, "C\n/\nnone\n");
+    assert_eq!(ended.stderr, "no\n");
+}
+
+#[test]
+fn a_program_that_writes_without_end_is_cut_at_a_mebibyte() {
+    let host = Scratch::new("flood").host();
+    let ended = block_on(host.run(&shell("yes 2>/dev/null; echo end >&2", PATIENCE))).unwrap();
+    assert_eq!(ended.stdout.len(), 1 << 20);
+    assert_eq!(ended.stderr, "end\n");
+}
+
+#[test]
+fn a_daemon_left_behind_does_not_delay_the_result() {
+    let host = Scratch::new("daemon").host();
+    let start = Instant::now();
+    let ended = block_on(host.run(&shell("sleep 20 & echo started", PATIENCE))).unwrap();
+    assert_eq!(ended.stdout, "started\n");
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn a_signal_is_not_an_exit_code() {
+    let host = Scratch::new("signal").host();
+    assert_eq!(block_on(host.run(&shell("kill -9 $$", PATIENCE))).unwrap().code, None);
+}
+
+#[test]
+fn the_limit_of_a_program_is_kept() {
+    let host = Scratch::new("limit").host();
+    let program = Program {
+        name: "sleep",
+        args: vec!["100".into()],
+        limit: Duration::from_millis(200),
+        abandon: false,
+    };
+    let start = Instant::now();
+    let error = block_on(host.run(&program)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(error.is_timeout());
+    assert!(error.to_string().contains("sleep 100"), "{error}");
+}
+
+/// Starts a program that writes its pid and then goes on; returns the pid once the limit has struck.
+fn outlive(scratch: &Scratch, abandon: bool) -> Pid {
+    let file = scratch.0.join("pid");
+    let script = format!("echo $$ > {}; echo more; exec sleep 20", file.display());
+    let mut program = shell(&script, Duration::from_secs(2));
+    program.abandon = abandon;
+    assert!(block_on(scratch.host().run(&program)).unwrap_err().is_timeout());
+    Pid::from_raw(fs::read_to_string(file).unwrap().trim().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn at_its_limit_a_program_is_told_to_end_unless_it_must_be_left_alone() {
+    // The programs are children of this process: whether one lives shows in its state, since the one that
+    // ended may not be reaped yet.
+    let lives = |pid: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    };
+    let left_alone = outlive(&Scratch::new("abandon"), true);
+    assert!(lives(left_alone));
+    let told = outlive(&Scratch::new("terminate"), false);
+    let start = Instant::now();
+    while lives(told) {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(test_kill_process(left_alone).is_ok());
+    rustix::process::kill_process(left_alone, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let host = Scratch::new("missing").host();
+    let program = Program { name: "bowline-no-such-program", args: vec![], limit: PATIENCE, abandon: false };
+    let message = block_on(host.run(&program)).unwrap_err().to_string();
+    assert!(message.contains("bowline-no-such-program: it was not found in"), "{message}");
+}
+
+#[test]
+fn a_lock_excludes_names_its_holder_and_is_let_go() {
+    let scratch = Scratch::new("lock");
+    let (one, two) = (scratch.host(), scratch.host());
+    block_on(async {
+        let held = one.lock("volume-iqn.2001-04.com.example:a-1", PATIENCE).await.unwrap();
+        let error =
+            two.lock("volume-iqn.2001-04.com.example:a-1", Duration::from_millis(50)).await.err().unwrap();
+        assert!(error.is_timeout());
+        let (message, pid) = (error.to_string(), format!("pid {}", std::process::id()));
+        assert!(message.contains("volume-iqn") && message.contains(&pid), "{message}");
+        two.lock("another", PATIENCE).await.unwrap();
+        drop(held);
+        two.lock("volume-iqn.2001-04.com.example:a-1", PATIENCE).await.unwrap();
+        assert!(two.lock("../escape", PATIENCE).await.is_err());
+    });
+    assert_eq!(mode(scratch.0.join("run")), 0o700);
+    assert_eq!(mode(scratch.0.join("run/locks/another")), 0o600);
+}
+
+#[test]
+fn a_waiter_gets_the_lock_when_it_is_let_go() {
+    let scratch = Scratch::new("waiter");
+    let (one, two) = (scratch.host(), scratch.host());
+    block_on(async {
+        let held = one.lock("a", PATIENCE).await.unwrap();
+        let waiter = tokio::spawn(async move { two.lock("a", PATIENCE).await.map(|_| ()) });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiter.is_finished());
+        drop(held);
+        waiter.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn state_is_private_replaced_whole_and_survives_a_leftover() {
+    let scratch = Scratch::new("state");
+    let host = scratch.host();
+    assert_eq!(host.load_state("journal/a").unwrap(), None);
+    assert!(host.list_state("journal").unwrap().is_empty());
+    assert!(!scratch.0.join("state").exists(), "looking makes nothing");
+    host.store_state("journal/a", b"one").unwrap();
+    // What a crash between writing and renaming leaves.
+    fs::write(scratch.0.join("state/journal/.a.new"), "half").unwrap();
+    fs::write(scratch.0.join("state/journal/.b.new"), "half").unwrap();
+    assert_eq!(host.load_state("journal/a").unwrap().unwrap(), b"one");
+    assert_eq!(host.list_state("journal").unwrap(), ["a"]);
+    host.store_state("journal/a", b"two").unwrap();
+    host.store_state("journal/0", b"").unwrap();
+    assert_eq!(scratch.host().load_state("journal/a").unwrap().unwrap(), b"two");
+    assert_eq!(host.list_state("journal").unwrap(), ["0", "a"]);
+    assert_eq!(mode(scratch.0.join("state")), 0o700);
+    assert_eq!(mode(scratch.0.join("state/journal/a")), 0o600);
+    host.remove_state("journal/a").unwrap();
+    host.remove_state("journal/a").unwrap();
+    assert_eq!(host.load_state("journal/a").unwrap(), None);
+}
+
+#[test]
+fn a_state_directory_others_can_write_to_is_refused() {
+    let scratch = Scratch::new("writable");
+    let host = scratch.host();
+    host.store_state("journal/a", b"one").unwrap();
+    fs::set_permissions(scratch.0.join("state"), fs::Permissions::from_mode(0o770)).unwrap();
+    for error in [host.load_state("journal/a").unwrap_err(), host.store_state("journal/a", b"").unwrap_err()]
+    {
+        assert!(error.to_string().contains("others can write to it"), "{error}");
+    }
+    fs::remove_dir_all(scratch.0.join("state")).unwrap();
+    std::os::unix::fs::symlink("/tmp", scratch.0.join("state")).unwrap();
+    let message = host.load_state("journal/a").unwrap_err().to_string();
+    assert!(message.contains("not a directory"), "{message}");
+}
+
+#[test]
+fn the_helper_refuses_what_is_not_sysfs_and_reports_what_is_missing() {
+    let host = Scratch::new("helper").host();
+    let number = DevNumber { major: 8, minor: 0 };
+    let write = |path: &str| Blocking::WriteSysfs { path: path.into(), text: "1".into() };
+    block_on(async {
+        let kind = |result: Result<Vec<u8>, HostError>| result.unwrap_err().io_kind().unwrap();
+        for path in ["/etc/hostname", "/sys/../etc/hostname"] {
+            let error = host.blocking(&write(path), PATIENCE).await;
+            assert_eq!(kind(error), std::io::ErrorKind::PermissionDenied);
+        }
+        let absent = "sd-none".parse().unwrap();
+        let sync = Blocking::Sync { device: absent, number };
+        let read = Blocking::ReadFirst { device: "sd-none".parse().unwrap(), number };
+        for operation in [write("/sys/class/none/here"), sync, read] {
+            let error = host.blocking(&operation, PATIENCE).await.unwrap_err();
+            assert_eq!(error.errno(), Some(2), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_missing_helper_is_named_with_a_hint() {
+    let scratch = Scratch::new("no-helper");
+    let host =
+        LinuxHost::new(Settings { helper: Some("/nowhere/helper".into()), ..scratch.settings() }).unwrap();
+    let operation = Blocking::WriteSysfs { path: "/sys/x/y".into(), text: "1".into() };
+    let message = block_on(host.blocking(&operation, PATIENCE)).unwrap_err().to_string();
+    assert!(message.contains("/nowhere/helper") && message.contains("BOWLINE_HELPER"), "{message}");
+}
+
+#[test]
+fn a_helper_of_another_kind_is_an_error_and_no_hang() {
+    let scratch = Scratch::new("wrong-helper");
+    let host = LinuxHost::new(Settings { helper: Some("/bin/false".into()), ..scratch.settings() }).unwrap();
+    let operation = Blocking::WriteSysfs { path: "/sys/x/y".into(), text: "1".into() };
+    let message = block_on(host.blocking(&operation, PATIENCE)).unwrap_err().to_string();
+    assert!(message.contains("the helper ended"), "{message}");
+}
+
+#[test]
+fn device_mapper_answers_or_says_why_not() {
+    let host = Scratch::new("dm").host();
+    match host.dm(&DmId::Uuid("mpath-bowline-no-such-map".into())) {
+        Ok(found) => assert_eq!(found, None),
+        Err(error) => assert!(error.to_string().contains("/dev/mapper/control"), "{error}"),
+    }
+}
+
+#[test]
+fn a_uevent_of_the_kernel_arrives() {
+    let host = Scratch::new("uevent").host();
+    block_on(async {
+        let mut events = host.uevents().unwrap();
+        // Asking for a synthetic event needs root and a writable sysfs; without them subscribing was the test.
+        if fs::write("/sys/class/mem/null/uevent", "change").is_err() {
+            return;
+        }
+        loop {
+            match tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap() {
+                UeventNotice::Event(event) if event.devpath == "/devices/virtual/mem/null" => {
+                    assert_eq!((event.action.as_str(), event.subsystem.as_str()), ("change", "mem"));
+                    break;
+                }
+                _ => {}
+            }
+        }
+    });
+}
