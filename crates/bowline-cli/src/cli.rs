@@ -1,0 +1,204 @@
+//! The arguments. What `--help` says is written here, and nowhere else: the man page is made from it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use bowline_host::{Iqn, Lun, Portal, Wwid};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::durations;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, also when nothing had to change
+  1  a bug of bowline
+  2  bad usage or input; nothing was touched
+  3  could not attach; the host is clean
+  4  something is left behind, and named
+  5  refused (in use, or the flush failed); everything is intact
+  6  this host cannot do it (not root, iscsid or multipathd missing)
+  7  identity mismatch; nothing is attached";
+
+const EXAMPLES: &str = "\
+Examples:
+  bowline connect volume.json
+  bowline connect --portal 10.0.1.2 --portal 10.0.2.2 --iqn iqn.2026-01.org.example:v1 --lun 1
+  bowline inspect
+  bowline disconnect volume.json";
+
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  # The JSON of a storage controller, from a file or from standard input
+  bowline connect volume.json
+  get-connection | bowline connect - --json
+
+  # One target behind two portals, and the identity it must have
+  bowline connect --portal 10.0.1.2 --portal 10.0.2.2 --iqn iqn.2026-01.org.example:v1 \\
+      --lun 1 --wwid 3600140512345678
+
+  # One path only, and no longer than half a minute
+  bowline connect volume.json --single-path --deadline 30s
+
+With one --iqn, all portals lead to that target; with as many as portals, each portal leads to its own.
+Interrupted (SIGINT, SIGTERM), it undoes what it did before it ends; a second signal ends it at once.";
+
+const DISCONNECT_EXAMPLES: &str = "\
+Examples:
+  bowline disconnect volume.json
+  bowline disconnect /dev/mapper/mpatha
+  get-connection | bowline disconnect -
+
+  # The data does not matter any more: leave a clean host, and give a flush ten seconds
+  bowline disconnect volume.json --force --flush-timeout 10s
+
+Without --force nothing is lost silently: where data cannot be written, it stops, and everything stays as
+it was. What is not connected needs no disconnecting: that is a success.";
+
+/// Attach and detach iSCSI volumes over several paths
+///
+/// Attaches iSCSI volumes with dm-multipath through open-iscsi, so that it works on networks that lose
+/// packets, and detaches them so that nothing stays behind.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", bin_name = "bowline", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Attach a volume, and print the device to open
+    ///
+    /// The volume is described by a CONNECTION, or by --portal, --iqn and --lun. What is connected already
+    /// is left as it is, and told.
+    #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Connect(ConnectArgs),
+    /// Detach a volume, and remove all that its attachment made
+    #[command(after_help = format!("{DISCONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Disconnect(DisconnectArgs),
+    /// Show attachments with their paths, and leftovers with the reason why they are such; change nothing
+    #[command(after_help = EXIT_CODES)]
+    Inspect(InspectArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  bowline completions bash > /etc/bash_completion.d/bowline")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(after_help = "Example:\n  bowline man | man -l -")]
+    Man,
+}
+
+impl Verb {
+    /// Whether the result is asked for as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Connect(args) => args.report.json,
+            Self::Disconnect(args) => args.report.json,
+            Self::Inspect(args) => args.json,
+            Self::Completions { .. } | Self::Man => false,
+        }
+    }
+}
+
+/// Arguments of connect.
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// A file with connection properties, or - for standard input
+    ///
+    /// JSON as a storage controller hands it out: Cinder's `data` object, or the whole with
+    /// `driver_volume_type`.
+    #[arg(required_unless_present_any = ["portal", "iqn", "lun"])]
+    pub connection: Option<OsString>,
+    /// Where the target listens: ADDRESS[:PORT], an IPv6 address in brackets (repeatable)
+    #[arg(long, value_name = "P", requires_all = ["iqn", "lun"], conflicts_with = "connection")]
+    pub portal: Vec<Portal>,
+    /// The target's name (repeatable)
+    #[arg(long, value_name = "I", requires_all = ["portal", "lun"], conflicts_with = "connection")]
+    pub iqn: Vec<Iqn>,
+    /// The logical unit
+    #[arg(long, value_name = "N", requires_all = ["portal", "iqn"], conflicts_with = "connection")]
+    pub lun: Option<Lun>,
+    /// Use one path only: portals are tried in turn until one works
+    #[arg(long, conflicts_with = "allow_single_device")]
+    pub single_path: bool,
+    /// The identity the volume must have, as multipath prints it; else nothing is attached
+    #[arg(long, value_name = "W")]
+    pub wwid: Option<Wwid>,
+    /// Where no multipath map can be formed, return the single device with a warning instead of failing
+    #[arg(long)]
+    pub allow_single_device: bool,
+    /// Everything ends by then, clean-up included: 120s, 2m, 500ms
+    #[arg(long, value_name = "D", default_value = "120s", value_parser = durations::parse)]
+    pub deadline: Duration,
+    /// How to report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Arguments of disconnect.
+#[derive(Debug, Args)]
+pub struct DisconnectArgs {
+    /// A file with connection properties or - for standard input, an attachment's id, or a device (/dev/…)
+    #[arg(value_name = "CONNECTION|ATTACHMENT-ID|DEVICE")]
+    pub which: OsString,
+    /// A clean host matters more than the data: go on where data cannot be written
+    #[arg(long)]
+    pub force: bool,
+    /// Succeed although something is left behind, and say what (outcome "leftovers")
+    #[arg(long)]
+    pub ignore_errors: bool,
+    /// Limit of one try to write data back; there are three
+    #[arg(long, value_name = "D", default_value = "120s", value_parser = durations::parse)]
+    pub flush_timeout: Duration,
+    /// Everything ends by then: 120s, 2m, 500ms
+    #[arg(long, value_name = "D", default_value = "10m", value_parser = durations::parse)]
+    pub deadline: Duration,
+    /// How to report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Arguments of inspect.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Only this attachment, by its id or its device (/dev/…)
+    #[arg(value_name = "ATTACHMENT-ID|DEVICE")]
+    pub only: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a verb reports what it does and how it ended.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ReportArgs {
+    /// Print one JSON object, also for an error
+    #[arg(long)]
+    pub json: bool,
+    /// Show on standard error what happens
+    #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
+    pub progress: Progress,
+    /// Show no progress
+    #[arg(long, short, conflicts_with = "progress")]
+    pub quiet: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// live on a terminal, plain elsewhere
+    Auto,
+    /// One line for each path, kept up to date
+    Live,
+    /// One line for each event
+    Plain,
+    /// One JSON object for each event
+    Json,
+    /// Nothing
+    None,
+}

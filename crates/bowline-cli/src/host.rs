@@ -1,0 +1,19 @@
+//! The host that the verbs work on.
+
+use bowline::{Error, ErrorKind};
+use bowline_host::Host;
+
+/// The Linux host this process runs on.
+pub fn open() -> Result<Box<dyn Host>, Error> {
+    Err(Error::new(ErrorKind::Host, "this build has no access to a host"))
+}
+
+/// Refuses unless this process is root: sessions, devices and maps are root's alone, and half a way into an
+/// attach is a bad place to find that out.
+pub fn require_root(verb: &str) -> Result<(), Error> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Host, format!("{verb} needs root; nothing was touched"))
+            .hint(format!("run it as root: sudo bowline {verb} …"))),
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs a verb: the runtime (one thread is enough, as what can block is done by the host's helpers), the
+//! observer, and what signals do.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bowline::{Cancel, Canceller, Error, ErrorKind, Event, Observer};
+use bowline_host::Host;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::ReportArgs;
+use crate::host;
+use crate::progress::{Display, FRAME};
+use crate::remains::Remains;
+
+/// Runs a verb to its end, or to its clean-up when a signal asks for it (C1).
+pub fn verb<T>(
+    report: ReportArgs,
+    work: impl AsyncFnOnce(&dyn Host, &dyn Observer, Cancel) -> Result<T, Error>,
+) -> Result<T, Error> {
+    in_runtime(async {
+        let host = host::open()?;
+        let watcher = Watcher::new(Display::new(report));
+        let canceller = Canceller::default();
+        let result = guarded(work(&*host, &watcher, canceller.listener()), &canceller, &watcher).await;
+        watcher.display.finish();
+        result
+    })
+}
+
+/// Looks at the host, without anything that could be interrupted half-way.
+pub fn look<T>(work: impl FnOnce(&dyn Host) -> Result<T, Error>) -> Result<T, Error> {
+    in_runtime(async { work(&*host::open()?) })
+}
+
+fn in_runtime<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+    let result = runtime.block_on(work);
+    // What is still under way elsewhere is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+fn no_runtime(error: io::Error) -> Error {
+    Error::new(ErrorKind::Host, "the command cannot start its runtime; nothing was touched").cause(error)
+}
+
+/// The observer: shows what happens, and remembers what is there.
+struct Watcher {
+    display: Display,
+    remains: Mutex<Remains>,
+    began: Instant,
+}
+
+impl Watcher {
+    fn new(display: Display) -> Self {
+        Self { display, remains: Mutex::default(), began: Instant::now() }
+    }
+
+    fn remains(&self) -> Vec<String> {
+        self.remains.lock().unwrap_or_else(PoisonError::into_inner).lines()
+    }
+}
+
+impl Observer for Watcher {
+    fn event(&self, at: Duration, event: &Event) {
+        self.remains.lock().unwrap_or_else(PoisonError::into_inner).note(event);
+        self.display.show(at, event);
+    }
+}
+
+/// What woke the command.
+enum Woken<T> {
+    Ended(T),
+    Signalled,
+    Frame,
+}
+
+/// Waits for the verb. The first SIGINT or SIGTERM asks it to clean up and end; the second leaves at once.
+async fn guarded<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    canceller: &Canceller,
+    watcher: &Watcher,
+) -> Result<T, Error> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_runtime)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_runtime)?;
+    let mut frames = watcher.display.moves().then(|| tokio::time::interval(FRAME));
+    let mut work = pin!(work);
+    let mut asked = false;
+    loop {
+        let woken = poll_fn(|context| {
+            if let Poll::Ready(result) = work.as_mut().poll(context) {
+                return Poll::Ready(Woken::Ended(result));
+            }
+            // Both are polled, so that both wake us.
+            let signals = [interrupt.poll_recv(context), terminate.poll_recv(context)];
+            if signals.iter().any(Poll::is_ready) {
+                return Poll::Ready(Woken::Signalled);
+            }
+            match frames.as_mut().map(|frames| frames.poll_tick(context)) {
+                Some(Poll::Ready(_)) => Poll::Ready(Woken::Frame),
+                _ => Poll::Pending,
+            }
+        });
+        match woken.await {
+            Woken::Ended(result) => return result,
+            Woken::Frame => watcher.display.draw(),
+            Woken::Signalled if asked => return Err(left(watcher)),
+            Woken::Signalled => {
+                asked = true;
+                canceller.cancel();
+                let text = "interrupted: cleaning up; a second signal leaves at once".into();
+                watcher.display.show(watcher.began.elapsed(), &Event::Note { text });
+            }
+        }
+    }
+}
+
+/// The end at a second signal: the clean-up is not awaited.
+fn left(watcher: &Watcher) -> Error {
+    let what = "interrupted again: left before the clean-up had ended, so something may remain";
+    Error::new(ErrorKind::Leftovers, what).leaving(watcher.remains()).hint(
+        "`bowline inspect` shows what is there; `bowline disconnect` with the same connection removes it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    fn kill(signal: Signal) {
+        kill_process(getpid(), signal).unwrap();
+    }
+
+    /// C1: the first signal asks the verb to clean up, and its own result counts; the second leaves at once
+    /// and says what may remain. One test, since signals reach the whole process.
+    #[test]
+    fn c1_signals() {
+        let watcher = Watcher::new(Display::None);
+        let canceller = Canceller::default();
+        let cleans_up = async {
+            kill(Signal::TERM);
+            canceller.listener().await;
+            Err::<(), _>(Error::new(ErrorKind::NotAttached, "undone"))
+        };
+        let error = in_runtime(guarded(cleans_up, &canceller, &watcher)).unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::NotAttached, "undone"));
+
+        let canceller = Canceller::default();
+        watcher.event(Duration::ZERO, &Event::DeviceDeleting { device: "sda".parse().unwrap() });
+        let hangs = async {
+            kill(Signal::INT);
+            canceller.listener().await;
+            kill(Signal::TERM);
+            std::future::pending::<Result<(), Error>>().await
+        };
+        let error = in_runtime(guarded(hangs, &canceller, &watcher)).unwrap_err();
+        assert_eq!(error.kind.exit_code(), 4);
+        assert_eq!(error.leftovers, ["device sda"]);
+    }
+}
