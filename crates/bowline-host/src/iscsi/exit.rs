@@ -262,9 +262,3 @@ mod tests {
         assert!(outcome(&program(), &ended(Some(0), "noise")).is_ok());
     }
 }
-impl Iscsiadm {
-    /// Whether another try may end otherwise: database, daemon.
-    pub fn is_transient(self) -> bool {
-        matches!(self, Self::Other(6 | 18 | 20 | 28 | 29))
-    }
-}
