@@ -2,10 +2,14 @@
 
 use bowline::{Error, ErrorKind};
 use bowline_host::Host;
+use bowline_linux::{LinuxHost, Settings};
 
 /// The Linux host this process runs on.
 pub fn open() -> Result<Box<dyn Host>, Error> {
-    Err(Error::new(ErrorKind::Host, "this build has no access to a host"))
+    match LinuxHost::new(Settings::from_environment()) {
+        Ok(host) => Ok(Box::new(host)),
+        Err(error) => Err(Error::new(ErrorKind::Host, "this host cannot be worked on").cause(error)),
+    }
 }
 
 /// Refuses unless this process is root: sessions, devices and maps are root's alone, and half a way into an
