@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline::Event;
@@ -44,18 +44,14 @@ struct Line<'a> {
 impl Display {
     /// The display that was asked for.
     pub fn new(args: ReportArgs) -> Self {
-        let how = match args.progress {
-            _ if args.quiet => Progress::None,
-            Progress::Auto if io::stderr().is_terminal() => Progress::Live,
-            Progress::Auto => Progress::Plain,
-            how => how,
-        };
-        match how {
+        // What is no terminal cannot be drawn over, also where that is asked for.
+        let can_draw = || io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb");
+        match args.progress {
+            _ if args.quiet => Self::None,
             Progress::None => Self::None,
             Progress::Json => Self::Json,
-            Progress::Live if io::stderr().is_terminal() => Self::Live(Live::default()),
-            // What is no terminal cannot be drawn over.
-            Progress::Live | Progress::Plain | Progress::Auto => Self::Plain,
+            Progress::Auto | Progress::Live if can_draw() => Self::Live(Live::default()),
+            Progress::Auto | Progress::Live | Progress::Plain => Self::Plain,
         }
     }
 
@@ -90,7 +86,7 @@ impl Display {
     /// Takes live lines away: the result is what stays.
     pub fn finish(&self) {
         if let Self::Live(live) = self {
-            let _ = live.screen.clear();
+            live.lock().drain().for_each(|(_, line)| line.bar.finish_and_clear());
         }
     }
 }
@@ -165,7 +161,7 @@ impl Live {
                 | Event::MapRemoved { .. }
                 | Event::Flushed { .. }
         );
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lock();
         let line = lines.entry(endpoint.cloned()).or_insert_with(|| Activity {
             bar: self.line(),
             portal: endpoint.map(|endpoint| endpoint.portal),
@@ -186,8 +182,11 @@ impl Live {
     }
 
     fn draw(&self) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.values().filter(|line| !line.settled).for_each(Activity::draw);
+        self.lock().values().filter(|line| !line.settled).for_each(Activity::draw);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<Endpoint>, Activity>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,8 +197,11 @@ impl Activity {
             true => String::new(),
             false => format!(" {:.0}s", self.since.elapsed().as_secs_f64()),
         };
-        self.bar.set_message(format!("{who:<22} {}{seconds}", self.text));
-        self.bar.tick();
+        let message = format!("{who:<22} {}{seconds}", self.text);
+        // Each change draws the whole screen: none where nothing changed.
+        if self.bar.message() != message {
+            self.bar.set_message(message);
+        }
     }
 }
 
