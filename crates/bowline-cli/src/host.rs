@@ -6,10 +6,7 @@ use bowline_linux::{LinuxHost, Settings};
 
 /// The Linux host this process runs on.
 pub fn open() -> Result<Box<dyn Host>, Error> {
-    match LinuxHost::new(Settings::from_environment()) {
-        Ok(host) => Ok(Box::new(host)),
-        Err(error) => Err(Error::new(ErrorKind::Host, "this host cannot be worked on").cause(error)),
-    }
+    Ok(Box::new(LinuxHost::new(Settings::from_environment())?))
 }
 
 /// Refuses unless this process is root: sessions, devices and maps are root's alone, and half a way into an

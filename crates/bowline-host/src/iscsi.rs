@@ -4,10 +4,12 @@
 //! node database's directories. Nothing here decides anything.
 
 mod exit;
+mod lock;
 mod records;
 mod sessions;
 
 pub use exit::{IscsiError, Iscsiadm};
+pub use lock::{DATABASE_LOCK, DATABASE_LOCK_TARGET};
 pub use records::{
     ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, settings_of,
     update_record, write_secrets,

@@ -18,6 +18,9 @@ pub mod names;
 pub mod openers;
 pub mod scsi;
 pub mod secret;
+mod sysfs;
+#[cfg(test)]
+mod testing;
 pub mod udev;
 
 pub use host::{Host, HostError, Moment};

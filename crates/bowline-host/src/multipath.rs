@@ -1,7 +1,8 @@
 //! multipathd, through its socket. Its answers are hints: device-mapper tells the truth.
 
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Program};
 use crate::names::{BlockName, MapName, Wwid};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// What multipathd answered to a command that changes something.
@@ -13,7 +14,10 @@ pub enum Reply {
     NotExecuted,
     /// `blacklisted`: by its configuration, or the device does not exist.
     Blacklisted,
-    /// `fail…` or anything else, with what it said.
+    /// `fail…` or anything else, with what it said: the detail after `fail` where there is one (0.9.8 and later).
+    /// `delayed` is the answer to `del path` when the path goes with its map's next reload, and to `del map`
+    /// when the kernel removes it later; `map reload error. removed` means that the path is gone all the same
+    /// (0.9.4 `multipathd/cli_handlers.c`).
     Failed(String),
 }
 
@@ -28,43 +32,154 @@ pub struct KnownPath {
     pub map: Option<MapName>,
 }
 
-/// `show daemon`: its answer, as a check that it lives. Takes no lock.
-pub async fn daemon(_host: &dyn Host, _limit: Duration) -> Result<String, HostError> {
-    Ok(String::new())
+/// The identities multipath knows, when `find_multipaths` asks (libmultipath `DEFAULT_WWIDS_FILE`).
+const WWIDS_FILE: &str = "/etc/multipath/wwids";
+
+/// `show daemon`: its answer (`pid 1234 idle`), as a check that it lives. Takes no lock.
+///
+/// # Errors
+/// It cannot be reached, does not answer, or refuses; the refusal is in the error.
+pub async fn daemon(host: &dyn Host, limit: Duration) -> Result<String, HostError> {
+    let reply = host.ask_multipathd("show daemon", limit).await?;
+    match reply.trim().starts_with("pid ") {
+        true => Ok(reply.trim().to_owned()),
+        false => Err(refused("show daemon", &reply)),
+    }
 }
+
 /// The paths in multipathd's memory (no path is probed: D6).
-pub async fn paths(_host: &dyn Host, _limit: Duration) -> Result<Vec<KnownPath>, HostError> {
-    Ok(Vec::new())
+///
+/// # Errors
+/// As [`daemon`].
+pub async fn paths(host: &dyn Host, limit: Duration) -> Result<Vec<KnownPath>, HostError> {
+    // Wildcards: 0.9.4 and 0.11.1 libmultipath/print.c: %d device, %w WWID, %m map.
+    let command = r#"show paths raw format "%d|%w|%m""#;
+    let reply = host.ask_multipathd(command, limit).await?;
+    parse_paths(&reply).ok_or_else(|| refused(command, &reply))
 }
-/// `add path`
-pub async fn add_path(_host: &dyn Host, _device: &BlockName, _limit: Duration) -> Result<Reply, HostError> {
-    Ok(Reply::Ok)
+
+/// `None` when it is no list. With no paths at all multipathd has nothing to say, and then says `ok`
+/// (0.9.4 `multipathd/uxlsnr.c` `default_reply`).
+fn parse_paths(reply: &str) -> Option<Vec<KnownPath>> {
+    let reply = reply.trim();
+    if reply.is_empty() || reply == "ok" {
+        return Some(Vec::new());
+    }
+    let mut paths = Vec::new();
+    for line in reply.lines() {
+        let mut fields = line.split('|').map(str::trim);
+        let (device, wwid, map) = (fields.next()?, fields.next()?, fields.next()?);
+        // `-` stands for a device without a name. `[orphan]` and `[unknown]` are no map's name.
+        if let Ok(device) = device.parse() {
+            let map = Some(map).filter(|map| !map.starts_with('[')).and_then(|map| map.parse().ok());
+            paths.push(KnownPath { device, wwid: wwid.parse().ok(), map });
+        }
+    }
+    Some(paths)
 }
-/// `del path`
-pub async fn del_path(_host: &dyn Host, _device: &BlockName, _limit: Duration) -> Result<Reply, HostError> {
-    Ok(Reply::Ok)
+
+/// `add path sdX`. `ok` also when the path is an orphan, or was known before.
+///
+/// # Errors
+/// Of these five commands: multipathd cannot be reached, or no answer came within `limit`; what it did is
+/// unknown then.
+pub async fn add_path(host: &dyn Host, device: &BlockName, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("add path {device}"), limit).await
 }
-/// `add map WWID`
-pub async fn add_map(_host: &dyn Host, _wwid: &Wwid, _limit: Duration) -> Result<Reply, HostError> {
-    Ok(Reply::Ok)
+
+/// `del path sdX`. A path it does not know is a failure (`fail`).
+///
+/// # Errors
+/// As [`add_path`].
+pub async fn del_path(host: &dyn Host, device: &BlockName, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("del path {device}"), limit).await
 }
+
+/// `add map WWID`. In 0.9.4 the answer is `fail` although the map was made, where `user_friendly_names` is on.
+///
+/// # Errors
+/// As [`add_path`].
+pub async fn add_map(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("add map {wwid}"), limit).await
+}
+
 /// `del map NAME`
-pub async fn del_map(_host: &dyn Host, _name: &MapName, _limit: Duration) -> Result<Reply, HostError> {
-    Ok(Reply::Ok)
+///
+/// # Errors
+/// As [`add_path`].
+pub async fn del_map(host: &dyn Host, name: &MapName, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("del map {name}"), limit).await
 }
+
 /// `disablequeueing map NAME`
-pub async fn disable_queueing(
-    _host: &dyn Host,
-    _name: &MapName,
-    _limit: Duration,
-) -> Result<Reply, HostError> {
-    Ok(Reply::Ok)
+///
+/// # Errors
+/// As [`add_path`].
+pub async fn disable_queueing(host: &dyn Host, name: &MapName, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("disablequeueing map {name}"), limit).await
 }
-/// Whether the wwids file has the identity.
-pub fn wwid_on_file(_host: &dyn Host, _wwid: &Wwid) -> Result<bool, HostError> {
-    Ok(false)
+
+/// Whether the wwids file has the identity. No file: no.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn wwid_on_file(host: &dyn Host, wwid: &Wwid) -> Result<bool, HostError> {
+    match host.read(WWIDS_FILE) {
+        Ok(bytes) => Ok(on_file(&String::from_utf8_lossy(&bytes), wwid.as_str())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(HostError::io("read", WWIDS_FILE, error)),
+    }
 }
-/// `multipath -w WWID`: takes the identity off the wwids file.
-pub async fn forget_wwid(_host: &dyn Host, _wwid: &Wwid, _limit: Duration) -> Result<(), HostError> {
-    Ok(())
+
+/// A line counts when it begins with a slash; the identity ends at the next (0.9.4 `libmultipath/wwids.c`).
+fn on_file(text: &str, wwid: &str) -> bool {
+    text.lines().filter_map(|line| line.strip_prefix('/')?.split_once('/')).any(|(found, _)| found == wwid)
 }
+
+/// `multipath -w WWID`: takes the identity off the wwids file. One that is not on it is no error. It turns the
+/// line's first byte into `#` (0.9.4 `do_remove_wwid`), so it may be ended at any instant; what is left
+/// of the line counts no more.
+///
+/// # Errors
+/// It could not be run, did not end, or failed; its last line is in the error.
+pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
+    let args = vec!["-w".to_owned(), wwid.to_string()];
+    let program = Program { name: "multipath", args, limit, abandon: false };
+    let ended = host.run(&program).await?;
+    match ended.code {
+        Some(0) => Ok(()),
+        code => {
+            let last =
+                ended.stderr.lines().chain(ended.stdout.lines()).map(str::trim).rfind(|l| !l.is_empty());
+            let code = code.map_or("a signal ended it".to_owned(), |code| format!("exit code {code}"));
+            let why = format!("{code}: {}", last.unwrap_or("it said nothing"));
+            Err(HostError::unavailable("run", program.to_string(), why))
+        }
+    }
+}
+
+async fn ask(host: &dyn Host, command: String, limit: Duration) -> Result<Reply, HostError> {
+    Ok(parse_reply(&host.ask_multipathd(&command, limit).await?))
+}
+
+/// Up to 0.9.7 the reply is one word; later `fail` comes first and the word, or a detail, on the next line
+/// (0.9.4 and 0.11.1 `multipathd/uxlsnr.c` `default_reply`).
+fn parse_reply(reply: &str) -> Reply {
+    let reply = reply.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let detail = reply.strip_prefix("fail\n").map_or(reply, str::trim);
+    match detail {
+        "ok" => Reply::Ok,
+        "timeout" => Reply::NotExecuted,
+        "blacklisted" => Reply::Blacklisted,
+        detail => Reply::Failed(detail.chars().take(300).collect()),
+    }
+}
+
+fn refused(command: &str, reply: &str) -> HostError {
+    let reply: String = reply.trim().chars().take(300).collect();
+    HostError::unavailable("ask multipathd", command, format!("it answered {reply:?}"))
+}
+
+#[cfg(test)]
+#[path = "multipath_tests.rs"]
+mod tests;

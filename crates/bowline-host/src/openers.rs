@@ -2,6 +2,8 @@
 
 use crate::host::{Host, HostError};
 use crate::names::{BlockName, DevNumber};
+use crate::{scsi, sysfs};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Something that has a block device open.
@@ -45,9 +47,121 @@ impl fmt::Display for Opener {
     }
 }
 
-/// Everything found that has the device, one of its partitions, or another of `nodes` open: descriptors in
-/// /proc/PID/fd (by the device's nodes' names), mounts (by number, in every mount namespace), holders and
-/// swap. Best effort: a process that ends meanwhile is left out.
-pub fn openers_of(_host: &dyn Host, _name: &BlockName, _number: DevNumber) -> Result<Vec<Opener>, HostError> {
-    Ok(Vec::new())
+/// Everything found that has the device or one of its partitions open: descriptors in /proc/PID/fd (by the
+/// names of its nodes, `/dev/mapper/NAME` too), mounts (by number or source, in every mount namespace), holders
+/// and swap. In order, each once. This process is left out; a process of bowline's helper is not. Best effort:
+/// a process that ends meanwhile, or may not be looked at, is passed over. None when the number is no longer
+/// this device's.
+///
+/// # Errors
+/// sysfs or /proc cannot be read.
+pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Result<Vec<Opener>, HostError> {
+    let Some(device) = scsi::block_device(host, name)?.filter(|device| device.number == number) else {
+        return Ok(Vec::new());
+    };
+    let meant = Meant::of(host, &device)?;
+    let mut openers: BTreeSet<Opener> = device.holders.into_iter().map(Opener::Holder).collect();
+    let processes: Vec<u32> =
+        sysfs::list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
+    descriptors(host, &meant, &processes, &mut openers);
+    mounts(host, &meant, &processes, &mut openers);
+    if let Some(swaps) = text(host, "/proc/swaps") {
+        let is_ours =
+            |line: &str| line.split_whitespace().next().is_some_and(|file| meant.has_node(&unescaped(file)));
+        if swaps.lines().skip(1).any(is_ours) {
+            openers.insert(Opener::Swap);
+        }
+    }
+    Ok(openers.into_iter().collect())
 }
+
+/// The device and its partitions, by number and by node.
+struct Meant {
+    numbers: Vec<DevNumber>,
+    nodes: Vec<String>,
+}
+
+impl Meant {
+    fn of(host: &dyn Host, device: &scsi::BlockDevice) -> Result<Self, HostError> {
+        let mut meant = Self { numbers: vec![device.number], nodes: vec![device.name.device_node()] };
+        if let Some(alias) = sysfs::attribute(host, &format!("/sys/class/block/{}/dm/name", device.name))? {
+            meant.nodes.push(format!("/dev/mapper/{alias}"));
+        }
+        for part in &device.partitions {
+            let number = sysfs::attribute(host, &format!("/sys/class/block/{part}/dev"))?;
+            meant.numbers.extend(number.and_then(|text| text.parse::<DevNumber>().ok()));
+            meant.nodes.push(part.device_node());
+        }
+        Ok(meant)
+    }
+
+    fn has_node(&self, node: &str) -> bool {
+        // The kernel marks a node that was unlinked while open.
+        let node = node.strip_suffix(" (deleted)").unwrap_or(node);
+        self.nodes.iter().any(|ours| ours == node)
+    }
+}
+
+fn descriptors(host: &dyn Host, meant: &Meant, processes: &[u32], openers: &mut BTreeSet<Opener>) {
+    for pid in processes.iter().copied().filter(|pid| *pid != host.process_id()) {
+        let folder = format!("/proc/{pid}/fd");
+        let has_it =
+            |fd: &String| host.read_link(&format!("{folder}/{fd}")).is_ok_and(|node| meant.has_node(&node));
+        if host.list(&folder).unwrap_or_default().iter().any(has_it)
+            && let Some(command) = text(host, &format!("/proc/{pid}/comm"))
+        {
+            openers.insert(Opener::Process { pid, command: command.trim().into() });
+        }
+    }
+}
+
+/// One mountinfo of each mount namespace: to read it of every process would cost more than all the rest.
+fn mounts(host: &dyn Host, meant: &Meant, processes: &[u32], openers: &mut BTreeSet<Opener>) {
+    let mut seen = BTreeSet::new();
+    for pid in std::iter::once(host.process_id()).chain(processes.iter().copied()) {
+        let Ok(namespace) = host.read_link(&format!("/proc/{pid}/ns/mnt")) else { continue };
+        if seen.contains(&namespace) {
+            continue;
+        }
+        if let Some(table) = text(host, &format!("/proc/{pid}/mountinfo")) {
+            openers.extend(mount_points(&table, meant).map(|point| Opener::Mount { point }));
+            seen.insert(namespace);
+        }
+    }
+}
+
+/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS… - TYPE SOURCE …` (Linux 6.1 Documentation/filesystems/proc.rst).
+/// The source counts too: btrfs mounts under a number of its own.
+fn mount_points<'a>(table: &'a str, meant: &'a Meant) -> impl Iterator<Item = String> + 'a {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let number = fields.nth(2)?.parse::<DevNumber>().ok()?;
+        let point = fields.nth(1)?;
+        let source = fields.skip_while(|field| *field != "-").nth(2);
+        let is_ours = meant.numbers.contains(&number)
+            || source.is_some_and(|source| meant.has_node(&unescaped(source)));
+        is_ours.then(|| unescaped(point))
+    })
+}
+
+/// Text in which the kernel has written space, tab, newline and backslash as `\ooo` (`seq_path`).
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = (*first == b'\\').then(|| tail.get(..3)).flatten().and_then(|digits| {
+            u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'))?, 8).ok()
+        });
+        bytes.push(octal.unwrap_or(*first));
+        rest = if octal.is_some() { &tail[3..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn text(host: &dyn Host, path: &str) -> Option<String> {
+    host.read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+#[path = "openers_tests.rs"]
+mod tests;

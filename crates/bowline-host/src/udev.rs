@@ -3,6 +3,7 @@
 use crate::host::{Host, HostError};
 use crate::names::DevNumber;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 /// udev's record of a block device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +16,66 @@ pub struct UdevRecord {
     pub links: Vec<String>,
 }
 
-/// The record of a block device; `None` when udev has none (yet, or any more).
-pub fn record_of(_host: &dyn Host, _number: DevNumber) -> Result<Option<UdevRecord>, HostError> {
-    Ok(None)
+/// The record of a block device; `None` when udev has none (yet, or any more). The file is replaced by a rename
+/// (systemd 252 `src/libsystemd/sd-device/device-private.c` `device_update_db`), so it is read whole or not.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn record_of(host: &dyn Host, number: DevNumber) -> Result<Option<UdevRecord>, HostError> {
+    let path = format!("/run/udev/data/b{number}");
+    match host.read(&path) {
+        Ok(bytes) => Ok(Some(parse(&String::from_utf8_lossy(&bytes)))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(HostError::io("read", path, error)),
+    }
+}
+
+/// Lines of a letter, a colon and a value; kinds we do not need (`L`, `W`, `G`, `Q`, `V`) are passed over.
+fn parse(text: &str) -> UdevRecord {
+    let mut record = UdevRecord::default();
+    for (kind, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        match kind {
+            "I" => record.initialized = true,
+            "S" => record.links.push(format!("/dev/{value}")),
+            "E" => {
+                if let Some((key, value)) = value.split_once('=') {
+                    record.properties.insert(key.into(), value.into());
+                }
+            }
+            _ => {}
+        }
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FakeHost;
+    use proptest::prelude::*;
+
+    const NUMBER: DevNumber = DevNumber { major: 8, minor: 16 };
+
+    #[test]
+    fn a_disk_as_udev_252_writes_it() {
+        let host = FakeHost::default()
+            .file("/run/udev/data/b8:16", include_str!("../../../testdata/udev/252/b8:16"));
+        let record = record_of(&host, NUMBER).unwrap().unwrap();
+        assert!(record.initialized);
+        assert_eq!(record.properties["ID_SERIAL"], "36001405b2a3f1e9c0d84d6b8f7a1c2e3");
+        assert!(record.links.contains(&"/dev/disk/by-id/wwn-0x6001405b2a3f1e9c0d84d6b8f7a1c2e3".to_owned()));
+    }
+
+    #[test]
+    fn absent_is_none_and_unreadable_is_an_error() {
+        assert_eq!(record_of(&FakeHost::default(), NUMBER).unwrap(), None);
+        assert!(record_of(&FakeHost::default().error("/run/udev/data/b8:16", 13), NUMBER).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "\\PC*|([A-Z]:[a-z=/]*\n)*") {
+            parse(&text);
+        }
+    }
 }

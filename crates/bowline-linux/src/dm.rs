@@ -55,7 +55,7 @@ impl DeviceMapper {
         let missing = |why: &str| {
             HostError::unavailable("open", CONTROL, format!("{why}; load it with: modprobe dm_multipath"))
         };
-        // Opened for writing, since the ioctl asks for nothing less of older kernels; nothing is written.
+        // For reading and writing, as libdevmapper does.
         let control = OpenOptions::new().read(true).write(true).open(CONTROL).map_err(|error| {
             match (error.kind(), error.raw_os_error()) {
                 (io::ErrorKind::NotFound, _) | (_, Some(libc::ENODEV | libc::ENXIO)) => {

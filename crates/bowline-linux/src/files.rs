@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bowline_host::HostError;
 use rustix::fs::OFlags;
 
-use crate::state::{sync_directory, write_synced};
+use crate::replace::replace;
 
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
 const MOST: u64 = 1 << 20;
@@ -73,27 +73,7 @@ fn replace_below(roots: &[&Path], path: &Path, bytes: &[u8]) -> io::Result<()> {
     let Some(root) = real_roots.find(|root| parent.starts_with(root)) else {
         return refuse("only files of open-iscsi's database may be replaced");
     };
-    remove_leftovers(&root)?;
-    let temporary = root.join(format!(".bowline-{}.tmp", std::process::id()));
-    let result = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, parent.join(name)));
-    if let Err(error) = result {
-        // The content may be a secret. The first error is the one that tells what happened.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    sync_directory(&parent)
-}
-
-/// Removes temporary files of processes that died while writing: they may hold secrets.
-fn remove_leftovers(root: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(root)? {
-        let name = entry?.file_name();
-        let writer = name.to_str().and_then(|name| name.strip_prefix(".bowline-")?.strip_suffix(".tmp"));
-        if writer.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            fs::remove_file(root.join(&name))?;
-        }
-    }
-    Ok(())
+    replace(&root, &parent.join(name), bytes)
 }
 
 /// Takes open-iscsi's database lock: `link(target, path)`, where an existing `path` is `AlreadyExists`.
@@ -144,7 +124,7 @@ mod tests {
         let root = scratch("replace");
         let record = root.join("nodes/iqn/portal/default");
         fs::write(&record, "old").unwrap();
-        fs::write(root.join(".bowline-999999999.tmp"), "left by a crash").unwrap();
+        fs::write(root.join(".bowline-999999999-0"), "left by a crash").unwrap();
         replace_below(&[&root], &record, b"new").unwrap();
         assert_eq!(fs::read(&record).unwrap(), b"new");
         assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);

@@ -34,6 +34,7 @@ mod locks;
 mod multipathd;
 mod private_dir;
 mod programs;
+mod replace;
 mod settings;
 mod state;
 mod uevent_parse;

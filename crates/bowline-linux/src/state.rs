@@ -1,18 +1,16 @@
 //! Small files that survive a crash: the journal and the claims.
 //!
-//! A file is written to a temporary name, synced, renamed, and its directory synced, so that a reader finds
-//! the old content or the new one and a power cut cannot bring the old one back. A temporary file left by a
-//! crash begins with a dot, which no name of a state file does: it is never listed, and the next write of the
-//! same name replaces it.
+//! A temporary file left by a crash begins with a dot, which no name of a state file does, so it is never taken
+//! for one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bowline_host::HostError;
 
 use crate::private_dir;
+use crate::replace::{absent_is_none, replace, sync_directory};
 
 /// State files are a few kilobytes; more is not one of ours.
 const MOST: u64 = 16 << 20;
@@ -46,21 +44,11 @@ impl State {
     /// Writes a file whole (0600), durably.
     pub(crate) fn store(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
         let (folder, file) = self.resolve(name)?;
-        private_dir::ensure(&self.root)?;
-        let is_new = !private_dir::check(&folder)?;
-        private_dir::ensure(&folder)?;
         let path = folder.join(file);
-        let temporary = folder.join(format!(".{file}.new"));
-        let write = || -> io::Result<()> {
-            if is_new {
-                // A folder whose own name is not durable would take the file with it.
-                sync_directory(&self.root)?;
-            }
-            write_synced(&temporary, bytes)?;
-            fs::rename(&temporary, &path)?;
-            sync_directory(&folder)
-        };
-        write().map_err(|error| HostError::io("write", path.display().to_string(), error))
+        ensure_durable(&self.root)?;
+        ensure_durable(&folder)?;
+        replace(&folder, &path, bytes)
+            .map_err(|error| HostError::io("write", path.display().to_string(), error))
     }
 
     /// Removes a file, durably. An absent one is no error.
@@ -107,38 +95,26 @@ impl State {
     }
 }
 
+/// Makes a directory whose own name is as durable as what is put into it.
+fn ensure_durable(dir: &Path) -> Result<(), HostError> {
+    if private_dir::check(dir)? {
+        return Ok(());
+    }
+    private_dir::ensure(dir)?;
+    dir.parent()
+        .map_or(Ok(()), sync_directory)
+        .map_err(|error| HostError::io("sync", dir.display().to_string(), error))
+}
+
 /// Accepts one path component that is no hidden file, so neither `..` nor a temporary file of ours.
 fn check_component(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a part of the name is empty"),
         _ if name.starts_with('.') => Err("no part may begin with a dot"),
         _ if name.contains(['/', '\0']) => Err("no part may contain a slash or a NUL"),
-        // 255 bytes are what Linux file systems allow; the temporary name adds five.
-        _ if name.len() > 250 => Err("no part may be longer than 250 bytes"),
+        _ if name.len() > 255 => Err("no part may be longer than 255 bytes"),
         _ => Ok(()),
     }
-}
-
-fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Creates a file anew with mode 0600, writes it and syncs it. One that a crash left behind is removed first:
-/// its content and its mode are not to be trusted.
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    absent_is_none(fs::remove_file(path))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes the names of a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

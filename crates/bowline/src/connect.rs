@@ -1,14 +1,352 @@
-//! The verb connect.
-use crate::{Cancel, ConnectOptions, Connected, Connection, Error, ErrorKind, Observer};
-use bowline_host::Host;
+//! The verb connect: lock the volume, write the intent, pursue the attach; if that fails, for whatever reason,
+//! pursue the host as it was before.
 
-/// Attaches a volume.
+use bowline_host::scsi;
+use bowline_host::{Host, Moment, multipath};
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::connection::{Connection, WantedPath};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Observer};
+use crate::journal::{self, Attachment, Phase};
+use crate::plan::attach::{self, Attach};
+use crate::plan::detach::{self, Detach};
+use crate::plan::{Step, View};
+use crate::policy::{ConnectOptions, DisconnectOptions, OnDirty};
+use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
+use crate::run::{Goal, Pursuit, Runner, Seen};
+use crate::topology::Topology;
+
+/// Attaches a volume: returns once a map is there that was read from, with every path that worked in it (or the
+/// single device that was asked for). Connecting what is connected returns the same attachment (C16).
+///
+/// # Errors
+/// [`ErrorKind::NotAttached`] with the host as it was before; [`ErrorKind::Leftovers`] where cleaning did not
+/// succeed either, with what is left; [`ErrorKind::Identity`] where paths disagree; [`ErrorKind::Host`] where
+/// this host cannot do it. Every end is by `options.deadline` (B7).
 pub async fn connect(
-    _host: &dyn Host,
-    _connection: &Connection,
-    _options: &ConnectOptions,
-    _observer: &dyn Observer,
-    _cancel: Cancel,
+    host: &dyn Host,
+    connection: &Connection,
+    options: &ConnectOptions,
+    observer: &dyn Observer,
+    mut cancel: Cancel,
 ) -> Result<Connected, Error> {
-    Err(Error::new(ErrorKind::Internal, "connect is not there yet"))
+    let end = host.now() + options.deadline;
+    let work = end - options.reserve.min(options.deadline / 2);
+    if options.multipath {
+        multipathd_lives(host).await?;
+    }
+    let _locks = lock_volume(host, &connection.paths, work, observer).await?;
+    let before = journal::find(host, &connection.paths)?;
+    let id = before.as_ref().map_or_else(|| journal::id_of(&connection.paths), |found| found.id.clone());
+    let mut runner = Runner::new(
+        host,
+        &id,
+        connection.chap.as_ref(),
+        options.login,
+        DisconnectOptions::default().flush_timeout,
+        observer,
+    )?;
+
+    let live = before.as_ref().is_some_and(|found| found.phase == Phase::Attached);
+    if let Some(found) = &before
+        && !live
+    {
+        finish_interrupted(&mut runner, found, end, &mut cancel).await?;
+    }
+    let mut journal = match before {
+        Some(found) if live => found,
+        _ => Attachment::intent(id.clone(), connection.paths.clone(), options.multipath, host.wall_clock()),
+    };
+    if !live {
+        journal.volume = connection.volume.clone();
+        journal::store(host, &journal)?;
+    }
+    let expected = options.expected.clone().or(connection.wwid.clone());
+    let goal = Attach {
+        paths: connection.paths.clone(),
+        multipath: options.multipath,
+        allow_single_device: options.allow_single_device,
+        expected: expected.or_else(|| journal.wwid.clone().filter(|_| live)),
+        live,
+        login: options.login,
+        scan_attempts: options.scan_attempts,
+        deadline: work,
+    };
+    runner.journal = Some(journal);
+
+    let pursuit = runner.pursue(Goal::Attach(goal.clone()), work, &mut cancel).await;
+    let error = match pursuit {
+        Ok(Pursuit::Done(seen)) => return hand_out(host, &mut runner, &goal, &seen, live),
+        Ok(Pursuit::Refused(error, _)) => error,
+        Ok(Pursuit::Deadline(waiting, _)) => out_of_time(options.deadline, waiting),
+        Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
+        Err(error) => error,
+    };
+    if live {
+        // What was attached before stays: it is in use, and this call did not make it.
+        return Err(error);
+    }
+    Err(undo(&mut runner, &goal, end, error).await)
+}
+
+/// Nothing can be done without multipathd, and it is cheaper to say so now (exit 6).
+async fn multipathd_lives(host: &dyn Host) -> Result<(), Error> {
+    multipath::daemon(host, Duration::from_secs(10)).await.map(drop).map_err(|error| {
+        Error::new(ErrorKind::Host, "multipathd does not answer")
+            .cause(error)
+            .hint("start it (systemctl start multipathd), or connect with --single-path")
+    })
+}
+
+/// The volume's locks, in their order. Held for the whole verb: nobody else works on this volume meanwhile.
+pub(crate) async fn lock_volume(
+    host: &dyn Host,
+    paths: &[WantedPath],
+    until: Moment,
+    observer: &dyn Observer,
+) -> Result<Vec<Box<dyn bowline_host::host::LockGuard>>, Error> {
+    let began = host.now();
+    let mut guards = Vec::new();
+    for name in journal::lock_names(paths) {
+        // A lock that is free takes no time; one that is not is worth telling.
+        let patience = Duration::from_millis(100).min(until.since(host.now()));
+        let guard = match host.lock(&name, patience).await {
+            Err(error) if error.is_timeout() => {
+                observer.event(host.now().since(began), &Event::WaitingForLock { lock: name.clone() });
+                host.lock(&name, until.since(host.now())).await.map_err(|error| {
+                    Error::new(ErrorKind::NotAttached, "another bowline process works on this volume")
+                        .cause(error)
+                })?
+            }
+            other => other?,
+        };
+        guards.push(guard);
+    }
+    Ok(guards)
+}
+
+/// A process died at this volume: what it left is cleaned before anything is begun anew. Data counts unless
+/// nobody was ever given the device.
+async fn finish_interrupted(
+    runner: &mut Runner<'_>,
+    found: &Attachment,
+    end: Moment,
+    cancel: &mut Cancel,
+) -> Result<(), Error> {
+    runner.tell(Event::CleaningUp {
+        reason: format!("an earlier process ended while {} was {}", found.id, found.phase),
+    });
+    let on_dirty = if found.phase == Phase::Attaching { OnDirty::NothingWritten } else { OnDirty::Refuse };
+    let goal = Detach {
+        paths: found.paths.clone(),
+        wwid: found.wwid.clone(),
+        on_dirty,
+        flushed: found.flushed,
+        keep_wwid: found.keep_wwid,
+        ..Detach::default()
+    };
+    runner.journal = Some(found.clone());
+    match runner.pursue(Goal::Detach(goal.clone()), end, cancel).await? {
+        Pursuit::Done(seen) => {
+            let left = left_behind(runner, &goal, &seen);
+            if left.is_empty() {
+                runner.ledger = Default::default();
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::Leftovers, "what an earlier process left could not be cleaned")
+                .leaving(left))
+        }
+        Pursuit::Refused(error, _) => Err(error),
+        Pursuit::Deadline(waiting, seen) => {
+            let left = left_behind(runner, &goal, &seen);
+            Err(Error::new(
+                ErrorKind::NotAttached,
+                "no time was left after cleaning up behind an earlier process",
+            )
+            .cause(waiting.join("; "))
+            .leaving(left))
+        }
+        Pursuit::Cancelled => Err(Error::new(ErrorKind::NotAttached, "the connect was interrupted")),
+    }
+}
+
+/// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.
+async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error) -> Error {
+    runner.tell(Event::CleaningUp { reason: error.message.clone() });
+    let (wwid, keep_wwid) = match &runner.journal {
+        Some(journal) => (journal.wwid.clone(), journal.keep_wwid),
+        None => (None, false),
+    };
+    let back = Detach {
+        paths: goal.paths.clone(),
+        wwid,
+        on_dirty: OnDirty::NothingWritten,
+        keep_wwid,
+        ..Detach::default()
+    };
+    let mut never = Cancel::never();
+    let (seen, waiting) = match runner.pursue(Goal::Detach(back.clone()), end, &mut never).await {
+        Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
+        Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),
+        Ok(Pursuit::Refused(refused, seen)) => (seen, vec![refused.to_string()]),
+        Ok(Pursuit::Cancelled) => (Seen::default(), Vec::new()),
+        Err(failed) => {
+            return error
+                .cause(format!("cleaning up failed: {failed}"))
+                .leaving(vec!["unknown: the host could not be observed".into()]);
+        }
+    };
+    let left = left_behind(runner, &back, &seen);
+    if left.is_empty() {
+        return match runner.forget() {
+            Ok(()) => error,
+            Err(failed) => error.cause(format!("cleaning up failed: {failed}")),
+        };
+    }
+    let view = runner.view(&seen);
+    let mut error = error;
+    for failure in detach::failures(&view)
+        .into_iter()
+        .chain(waiting.into_iter().map(|w| format!("still waiting for {w}")))
+    {
+        error = error.cause(format!("cleaning up: {failure}"));
+    }
+    error.leaving(left).hint("connect or disconnect the same volume again: it begins with cleaning up")
+}
+
+fn left_behind(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> Vec<String> {
+    detach::leftovers(goal, &runner.view(seen))
+}
+
+fn out_of_time(limit: Duration, waiting: Vec<String>) -> Error {
+    let mut error = Error::new(
+        ErrorKind::NotAttached,
+        format!("not attached within the deadline of {} s", limit.as_secs()),
+    );
+    for what in waiting.into_iter().filter(|what| what != "the goal") {
+        error = error.cause(format!("still waiting for {what}"));
+    }
+    error
+}
+
+/// The attachment is whole: written down, then handed out.
+fn hand_out(
+    host: &dyn Host,
+    runner: &mut Runner<'_>,
+    goal: &Attach,
+    seen: &Seen,
+    live: bool,
+) -> Result<Connected, Error> {
+    let topology = &seen.topology;
+    let map = topology.map.as_ref().map(|view| view.map.name.clone());
+    let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
+    let failed = attach::failed_paths(goal, &runner.view(seen));
+    let report = report(host, runner, goal, topology, failed, changed)?;
+    let journal = runner.journal.as_mut().expect("a connect has a journal");
+    if changed || journal.map != map {
+        journal.phase = Phase::Attached;
+        journal.map = map.clone();
+        journal.wwid = report.wwid.clone();
+        journal.flushed = false;
+        journal::store(host, journal)?;
+    }
+    if let (Some(map), Some(wwid)) = (map, report.wwid.clone()) {
+        let paths = report.paths.iter().filter(|path| path.state == PathState::Active).count();
+        runner.tell(Event::MapReady { map, wwid, paths });
+    }
+    Ok(report)
+}
+
+fn report(
+    host: &dyn Host,
+    runner: &Runner<'_>,
+    goal: &Attach,
+    topology: &Topology,
+    failed: std::collections::BTreeMap<bowline_host::iscsi::Endpoint, String>,
+    changed: bool,
+) -> Result<Connected, Error> {
+    let journal = runner.journal.as_ref().expect("a connect has a journal");
+    let paths = path_reports(&goal.paths, topology);
+    let failed_paths: Vec<FailedPath> = failed
+        .into_iter()
+        .filter(|_| goal.multipath)
+        .map(|(endpoint, reason)| FailedPath { portal: endpoint.portal, iqn: endpoint.iqn, reason })
+        .collect();
+    let mut warnings = Vec::new();
+    let (device_node, size) = match &topology.map {
+        Some(view) => {
+            if !goal.multipath {
+                warnings.push(
+                    "multipath maps this single path by the host's configuration; use the map".to_owned(),
+                );
+            }
+            (format!("/dev/mapper/{}", view.map.name), view.map.size)
+        }
+        None => {
+            let block = paths.first().map(|path| path.device.clone());
+            let block =
+                block.ok_or_else(|| Error::new(ErrorKind::Internal, "attached, but no device is left"))?;
+            if goal.multipath {
+                warnings.push(format!(
+                    "{block} is a single device, not a map: the volume has no redundancy and its paths must not be used side by side"
+                ));
+            }
+            let size = scsi::block_device(host, &block)?.map_or(0, |device| device.size);
+            (block.device_node(), size)
+        }
+    };
+    if !failed_paths.is_empty() {
+        warnings.push(format!("{} of {} paths are missing", failed_paths.len(), goal.paths.len()));
+    }
+    Ok(Connected {
+        schema: SCHEMA,
+        id: journal.id.clone(),
+        device_node,
+        wwid: topology.map.as_ref().map(|view| view.map.wwid.clone()).or_else(|| journal.wwid.clone()),
+        map: topology.map.as_ref().map(|view| view.map.name.clone()),
+        size,
+        paths,
+        failed_paths,
+        changed,
+        warnings,
+    })
+}
+
+/// The paths that are there, in the controller's order.
+pub(crate) fn path_reports(wanted: &[WantedPath], topology: &Topology) -> Vec<PathReport> {
+    let state = |number| match &topology.map {
+        Some(map) if map.is_active(number) => PathState::Active,
+        Some(map) if map.has(number) => PathState::Failed,
+        Some(_) => PathState::NotInMap,
+        None => PathState::Active,
+    };
+    wanted
+        .iter()
+        .filter_map(|path| {
+            let block = topology.device(path)?.block()?;
+            Some(PathReport {
+                portal: path.endpoint.portal,
+                iqn: path.endpoint.iqn.clone(),
+                lun: path.lun,
+                device: block.name.clone(),
+                state: state(block.number),
+            })
+        })
+        .collect()
+}
+
+impl Runner<'_> {
+    /// The planner's view of what was seen, for what is said at the end.
+    pub(crate) fn view<'s>(&'s self, seen: &'s Seen) -> View<'s> {
+        View {
+            id: self.id(),
+            topology: &seen.topology,
+            claims: &seen.claims,
+            ledger: &self.ledger,
+            now: self.now(),
+            seed: 0,
+        }
+    }
 }

@@ -1,6 +1,20 @@
-//! The verb disconnect.
-use crate::{Cancel, Connection, DisconnectOptions, Disconnected, Error, ErrorKind, Observer};
-use bowline_host::Host;
+//! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
+
+use bowline_host::scsi;
+use bowline_host::{Host, Moment};
+
+use crate::cancel::Cancel;
+use crate::connect::lock_volume;
+use crate::connection::{Connection, WantedPath};
+use crate::error::{Error, ErrorKind};
+use crate::event::Observer;
+use crate::journal::{self, Attachment, Phase};
+use crate::ledger::Ending;
+use crate::plan::Step;
+use crate::plan::detach::{self, Detach};
+use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
+use crate::report::{Disconnected, Outcome, SCHEMA};
+use crate::run::{Goal, Pursuit, Runner, Seen};
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -13,13 +27,216 @@ pub enum Which {
     Device(String),
 }
 
-/// Detaches a volume.
+/// Detaches a volume: flushed, then taken apart, then verified to be gone. Disconnecting what is not connected
+/// succeeds and changes nothing (D15).
+///
+/// # Errors
+/// [`ErrorKind::Refused`] where it is in use or cannot be flushed, everything being intact (D7);
+/// [`ErrorKind::Leftovers`] where something is left, named (D9). Every end is by `options.deadline` (B7).
 pub async fn disconnect(
-    _host: &dyn Host,
-    _which: &Which,
-    _options: &DisconnectOptions,
-    _observer: &dyn Observer,
-    _cancel: Cancel,
+    host: &dyn Host,
+    which: &Which,
+    options: &DisconnectOptions,
+    observer: &dyn Observer,
+    mut cancel: Cancel,
 ) -> Result<Disconnected, Error> {
-    Err(Error::new(ErrorKind::Internal, "disconnect is not there yet"))
+    let end = host.now() + options.deadline;
+    let Some(target) = resolve(host, which)? else { return Ok(unchanged()) };
+    let _locks = lock_volume(host, &target.paths, end, observer).await?;
+    // Read again under the lock: whoever held it may have detached the volume.
+    let journal = journal::find(host, &target.paths)?;
+    let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
+    let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
+    let goal = goal(&target, journal.as_ref(), options);
+    if let Some(mut journal) = journal {
+        if journal.phase == Phase::Attached {
+            journal.phase = Phase::Detaching;
+            journal::store(host, &journal)?;
+        }
+        runner.journal = Some(journal);
+    }
+    let pursuit = runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await?;
+    conclude(host, &mut runner, &goal, pursuit, end, options).await
+}
+
+/// What the rules get to know.
+fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptions) -> Detach {
+    let mut paths = target.paths.clone();
+    for path in journal.iter().flat_map(|journal| &journal.paths) {
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    let undone = journal.is_some_and(|journal| journal.phase == Phase::Attaching);
+    Detach {
+        paths,
+        wwid: journal.and_then(|journal| journal.wwid.clone()),
+        // What was never handed out holds no data.
+        on_dirty: if undone { OnDirty::NothingWritten } else { options.on_dirty },
+        flushed: journal.is_some_and(|journal| journal.flushed),
+        keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
+        flush_tries: options.flush_tries,
+    }
+}
+
+async fn conclude(
+    host: &dyn Host,
+    runner: &mut Runner<'_>,
+    goal: &Detach,
+    pursuit: Pursuit,
+    end: Moment,
+    options: &DisconnectOptions,
+) -> Result<Disconnected, Error> {
+    let (seen, waiting) = match pursuit {
+        Pursuit::Done(seen) => (seen, Vec::new()),
+        Pursuit::Deadline(waiting, seen) => (seen, waiting),
+        Pursuit::Cancelled => {
+            runner.settle(end).await;
+            return Err(interrupted(host, runner, goal)?);
+        }
+        Pursuit::Refused(error, _) => {
+            restore(host, runner)?;
+            return Err(error);
+        }
+    };
+    let left = detach::leftovers(goal, &runner.view(&seen));
+    let failures = detach::failures(&runner.view(&seen));
+    let intact = !runner.ledger.entries().iter().any(|entry| changes(&entry.step));
+    if !waiting.is_empty() && intact {
+        restore(host, runner)?;
+        let mut error = Error::new(
+            ErrorKind::Refused,
+            format!("not detached within {} s; nothing was taken apart", options.deadline.as_secs()),
+        );
+        for what in waiting {
+            error = error.cause(format!("still waiting for {what}"));
+        }
+        return Err(error);
+    }
+    if !left.is_empty() {
+        let mut error = Error::new(ErrorKind::Leftovers, "the volume is not wholly detached");
+        for cause in failures.into_iter().chain(waiting.into_iter().map(|w| format!("still waiting for {w}")))
+        {
+            error = error.cause(cause);
+        }
+        return Err(error.leaving(left).hint("disconnect again: it goes on where this stopped"));
+    }
+    let had_journal = runner.journal.is_some();
+    runner.forget()?;
+    let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
+    Ok(Disconnected {
+        schema: SCHEMA,
+        outcome: outcome(runner, goal, touched),
+        leftovers: Vec::new(),
+        warnings: failures,
+    })
+}
+
+fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool) -> Outcome {
+    let lost = runner.ledger.entries().iter().any(|entry| {
+        let Step::Sync { .. } = entry.step else { return false };
+        !matches!(&entry.ended, Some((_, Ending::Ok))) && !runner.ledger.succeeded(&entry.step)
+    });
+    match (touched, lost && goal.on_dirty == OnDirty::Discard) {
+        (false, _) => Outcome::Unchanged,
+        (true, true) => Outcome::DataMayBeLost,
+        (true, false) => Outcome::Clean,
+    }
+}
+
+/// Whether a step takes something apart.
+fn changes(step: &Step) -> bool {
+    !matches!(step, Step::Sync { .. } | Step::VerifyRead { .. })
+}
+
+fn interrupted(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach) -> Result<Error, Error> {
+    let error = Error::new(ErrorKind::Refused, "the disconnect was interrupted");
+    if !runner.ledger.entries().iter().any(|entry| changes(&entry.step)) {
+        restore(host, runner)?;
+        return Ok(error.hint("nothing was taken apart; the volume is still attached"));
+    }
+    let seen = runner.look_once(goal)?;
+    let left = detach::leftovers(goal, &runner.view(&seen));
+    Ok(error.leaving(left).hint("disconnect again: it goes on where this stopped"))
+}
+
+/// Nothing was taken apart: the attachment stays what it was.
+fn restore(host: &dyn Host, runner: &mut Runner<'_>) -> Result<(), Error> {
+    match &mut runner.journal {
+        Some(journal) if journal.phase == Phase::Detaching && !journal.flushed => {
+            journal.phase = Phase::Attached;
+            journal::store(host, journal)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is to be detached.
+struct Target {
+    paths: Vec<WantedPath>,
+}
+
+/// From what the caller named to paths; `None` when there is nothing.
+fn resolve(host: &dyn Host, which: &Which) -> Result<Option<Target>, Error> {
+    Ok(match which {
+        Which::Connection(connection) => Some(Target { paths: connection.paths.clone() }),
+        Which::Attachment(id) => journal::load(host, id)?.map(|journal| Target { paths: journal.paths }),
+        Which::Device(node) => Some(by_device(host, node)?),
+    })
+}
+
+/// The attachment behind a device node: by the map's UUID or the disk's place in the topology, not by its name.
+fn by_device(host: &dyn Host, node: &str) -> Result<Target, Error> {
+    let name = block_name(host, node)?;
+    let holds = |journal: &Attachment| -> Result<bool, Error> {
+        let scope = crate::topology::Scope {
+            paths: journal.paths.clone(),
+            wwid: journal.wwid.clone(),
+            openers: false,
+        };
+        let topology = crate::topology::observe(host, &scope)?;
+        let map = topology.map.as_ref().is_some_and(|view| view.map.block_name() == name);
+        let disk =
+            topology.devices_of(&journal.paths).filter_map(|d| d.block()).any(|block| block.name == name);
+        Ok(map || disk)
+    };
+    for journal in journal::load_all(host)? {
+        if holds(&journal)? {
+            return Ok(Target { paths: journal.paths });
+        }
+    }
+    Err(Error::new(ErrorKind::Input, format!("{node} belongs to no attachment of bowline"))
+        .hint("bowline inspect shows every attachment with its device"))
+}
+
+/// Follows a device node's links to the kernel's name.
+fn block_name(host: &dyn Host, node: &str) -> Result<bowline_host::names::BlockName, Error> {
+    let missing = |why: String| Error::new(ErrorKind::Input, format!("{node} is no block device")).cause(why);
+    let mut path = node.to_owned();
+    for _ in 0..8 {
+        match host.read_link(&path) {
+            Ok(target) if target.starts_with('/') => path = target,
+            Ok(target) => {
+                path = format!("{}/{target}", path.rsplit_once('/').map_or("", |(folder, _)| folder))
+            }
+            Err(_) => break,
+        }
+    }
+    let name =
+        path.rsplit('/').next().unwrap_or_default().parse().map_err(|error| missing(format!("{error}")))?;
+    match scsi::block_device(host, &name)? {
+        Some(device) => Ok(device.name),
+        None => Err(missing("the kernel has no such block device".into())),
+    }
+}
+
+fn unchanged() -> Disconnected {
+    Disconnected { schema: SCHEMA, outcome: Outcome::Unchanged, leftovers: Vec::new(), warnings: Vec::new() }
+}
+
+impl Runner<'_> {
+    /// One more look, for what is said at the end.
+    pub(crate) fn look_once(&mut self, goal: &Detach) -> Result<Seen, Error> {
+        self.observe_for(&mut Goal::Detach(goal.clone()))
+    }
 }

@@ -98,3 +98,9 @@ impl From<HostError> for Error {
         Self::new(ErrorKind::Host, error.to_string())
     }
 }
+
+impl From<bowline_host::iscsi::IscsiError> for Error {
+    fn from(error: bowline_host::iscsi::IscsiError) -> Self {
+        Self::new(ErrorKind::Host, error.to_string())
+    }
+}

@@ -6,29 +6,30 @@
 //!
 //! Where to read on:
 //! - [`connect()`] and [`disconnect()`]: the verbs, each a goal handed to the loop;
-//! - `plan`: the rules, pure functions of what was observed;
-//! - `topology`: what is observed; `run`: the loop; `act`: how each step is done;
-//! - `journal` and `claims`: what is on disk.
+//! - [`plan`]: the rules, pure functions of what was observed;
+//! - [`topology`]: what is observed; [`run`]: the loop; `act`: how each step is done;
+//! - [`journal`] and [`claims`]: what is on disk.
 //!
 //! The engine does no input or output of its own: everything goes through [`bowline_host::Host`].
 #![forbid(unsafe_code)]
 
-// mod act;
+mod act;
 pub mod cancel;
-// pub mod claims;
+pub mod claims;
 mod connect;
 pub mod connection;
 mod disconnect;
 pub mod error;
 pub mod event;
 pub mod inspect;
-// pub mod journal;
-// pub mod ledger;
-// pub mod plan;
+pub mod journal;
+pub mod ledger;
+mod narrate;
+pub mod plan;
 pub mod policy;
 pub mod report;
-// pub mod run;
-// pub mod topology;
+pub mod run;
+pub mod topology;
 
 pub use cancel::{Cancel, Canceller};
 pub use connect::connect;

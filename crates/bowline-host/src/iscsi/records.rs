@@ -1,10 +1,23 @@
-//! Node records.
-use super::{Endpoint, IscsiError};
-use crate::host::Host;
-use crate::names::Iqn;
+//! Node records: what iscsiadm calls its node database, looked at as files and changed through iscsiadm.
+//!
+//! Layout (open-iscsi 2.1.8 `usr/idbm.c`: `idbm_rec_write`, `idbm_for_each_portal`): `nodes/IQN/IP,PORT,TPGT/IFACE`
+//! is a record; one made without a portal group tag is the *file* `nodes/IQN/IP,PORT`, and its interface stands
+//! inside. An IPv6 address is written without brackets. What does not fit is somebody else's and is passed over.
+
+use super::{Endpoint, IscsiError, exit, lock};
+use crate::host::{Host, HostError, Program};
+use crate::names::{Iface, Iqn, Portal};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use super::exit::Iscsiadm;
+
+/// Where open-iscsi keeps its records: Debian and upstream's default, then Red Hat and SUSE. iscsiadm knows one
+/// of them only (`ISCSI_DB_ROOT`, fixed when it was built), so the first that exists is taken and no other.
+const ROOTS: [&str; 2] = ["/etc/iscsi/nodes", "/var/lib/iscsi/nodes"];
 
 /// A node record in open-iscsi's database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,53 +39,285 @@ pub struct ChapSecrets {
     pub password_in: Option<Secret>,
 }
 
-/// The records of one target.
-pub fn records_of(_host: &dyn Host, _iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
-    Ok(Vec::new())
+/// The records of one target, in order. None when the target has no directory.
+///
+/// # Errors
+/// A directory or file that is there and cannot be read.
+pub fn records_of(host: &dyn Host, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
+    match root(host)? {
+        Some(root) => records_in(host, root, iqn),
+        None => Ok(Vec::new()),
+    }
 }
-/// All records.
-pub fn all_records(_host: &dyn Host) -> Result<Vec<NodeRecord>, IscsiError> {
-    Ok(Vec::new())
+
+/// All records, in order. None when there is no database yet.
+///
+/// # Errors
+/// A directory or file that is there and cannot be read.
+pub fn all_records(host: &dyn Host) -> Result<Vec<NodeRecord>, IscsiError> {
+    let Some(root) = root(host)? else { return Ok(Vec::new()) };
+    let mut records = Vec::new();
+    for name in list(host, root)?.unwrap_or_default() {
+        // A name in capitals is another name to iscsiadm (strcmp), and none that we make.
+        if let Some(iqn) = name.parse::<Iqn>().ok().filter(|iqn| iqn.as_str() == name) {
+            records.append(&mut records_in(host, root, &iqn)?);
+        }
+    }
+    records.sort();
+    Ok(records)
 }
-/// The values of `keys` in a record; a key it does not have is absent.
+
+/// The values of `keys` in a record; a key it does not have is absent, and so is every key of a record that has
+/// gone. Keys of secrets (`…password…`) are never returned.
+///
+/// # Errors
+/// The file is there and cannot be read.
 pub fn settings_of(
-    _host: &dyn Host,
-    _record: &NodeRecord,
-    _keys: &[&str],
+    host: &dyn Host,
+    record: &NodeRecord,
+    keys: &[&str],
 ) -> Result<BTreeMap<String, String>, IscsiError> {
-    Ok(BTreeMap::new())
+    let Some(text) = read(host, &record.path)? else { return Ok(BTreeMap::new()) };
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    Ok(settings(&text)
+        .filter(|(key, _)| keys.contains(key) && !is_secret(key))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect())
 }
-/// `iscsiadm -m node -T IQN -p PORTAL -I IFACE -o new`: only if absent, since it overwrites.
-pub async fn create_record(
-    _host: &dyn Host,
-    _endpoint: &Endpoint,
-    _limit: Duration,
-) -> Result<(), IscsiError> {
-    Ok(())
+
+/// `iscsiadm -m node -T IQN -p PORTAL -I IFACE -o new`, unless the record is there already: `-o new` overwrites
+/// one without a portal group tag, and puts a second one beside one that has it (2.1.8 `idbm_add_node`).
+/// The new record is the file `IP,PORT`, with the defaults of iscsid.conf; `-p PORTAL` finds it later.
+///
+/// # Errors
+/// Also when another interface's record without a tag is in the place: iscsiadm would delete it.
+pub async fn create_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    for there in records_of(host, &endpoint.iqn)? {
+        if there.endpoint == *endpoint {
+            return Ok(());
+        }
+        if there.endpoint.portal == endpoint.portal && there.tpgt.is_none() {
+            let why = format!("the record of interface {} is in its place", there.endpoint.iface);
+            return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
+        }
+    }
+    exit::run(host, node(endpoint, &["-o", "new"], limit), &[]).await
 }
-/// One `-o update` with every pair. Never a secret.
+
+/// One `-o update` with every pair: all are written, or none when a name is wrong (code 7). No pairs, no call.
+///
+/// # Errors
+/// Also for a key that names a secret: arguments are visible to every user (B8).
 pub async fn update_record(
-    _host: &dyn Host,
-    _endpoint: &Endpoint,
-    _settings: &[(String, String)],
-    _limit: Duration,
+    host: &dyn Host,
+    endpoint: &Endpoint,
+    settings: &[(String, String)],
+    limit: Duration,
 ) -> Result<(), IscsiError> {
-    Ok(())
+    if settings.is_empty() {
+        return Ok(());
+    }
+    if let Some((key, _)) = settings.iter().find(|(key, _)| is_secret(key)) {
+        let why = "a secret may not be an argument";
+        return Err(HostError::unavailable("update", key.clone(), why).into());
+    }
+    let mut rest = vec!["-o", "update"];
+    for (key, value) in settings {
+        rest.extend(["-n", key.as_str(), "-v", value.as_str()]);
+    }
+    exit::run(host, node(endpoint, &rest, limit), &[]).await
 }
-/// Edits secrets into the record under open-iscsi's own lock.
+
+/// Edits secrets into the record under open-iscsi's own lock. A `password_in` of `None` leaves that line alone.
+/// Where an endpoint has two records (with a tag and without), both are edited, as iscsiadm would.
+///
+/// # Errors
+/// No record; the lock was not free within `limit`; a secret open-iscsi could not read back (empty, more than
+/// 255 bytes, control characters or white space at an end: 2.1.8 `idbm_recinfo_config`). None names a secret.
 pub async fn write_secrets(
-    _host: &dyn Host,
-    _endpoint: &Endpoint,
-    _secrets: &ChapSecrets,
-    _limit: Duration,
+    host: &dyn Host,
+    endpoint: &Endpoint,
+    secrets: &ChapSecrets,
+    limit: Duration,
 ) -> Result<(), IscsiError> {
-    Ok(())
+    let mut lines = vec![("node.session.auth.password", &secrets.password)];
+    lines.extend(secrets.password_in.iter().map(|secret| ("node.session.auth.password_in", secret)));
+    if let Some((key, _)) = lines.iter().find(|(_, secret)| !is_storable(secret.reveal())) {
+        let why =
+            format!("{key} must have 1 to 255 bytes, no control characters, no white space at its ends");
+        return Err(HostError::unavailable("write the secrets of", endpoint.to_string(), why).into());
+    }
+    lock::acquire(host, limit).await?;
+    // From here to the release nothing waits: a future that is dropped cannot leave the lock behind.
+    let written = edit_all(host, endpoint, &lines);
+    let released = lock::release(host);
+    written?;
+    Ok(released?)
 }
+
 /// `-o delete`. A record that is absent is no error.
-pub async fn delete_record(
-    _host: &dyn Host,
-    _endpoint: &Endpoint,
-    _limit: Duration,
-) -> Result<(), IscsiError> {
+///
+/// # Errors
+/// [`Iscsiadm::SessionExists`] while a session, or a login that has a sid, uses it.
+pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await
+}
+
+/// An iscsiadm call about one record. It works on the database, so at its limit it is left running.
+pub(super) fn node(endpoint: &Endpoint, rest: &[&str], limit: Duration) -> Program {
+    let Endpoint { iqn, portal, iface } = endpoint;
+    let portal = portal.to_string();
+    let start = ["-m", "node", "-T", iqn.as_str(), "-p", &portal, "-I", iface.as_str()];
+    let args = start.iter().chain(rest).map(|arg| (*arg).to_owned()).collect();
+    Program { name: "iscsiadm", args, limit, abandon: true }
+}
+
+fn root(host: &dyn Host) -> Result<Option<&'static str>, HostError> {
+    for root in ROOTS {
+        if list(host, root)?.is_some() {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
+}
+
+fn records_in(host: &dyn Host, root: &str, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
+    let mut records = Vec::new();
+    let target = format!("{root}/{iqn}");
+    for name in list(host, &target)?.unwrap_or_default() {
+        let Some((portal, tpgt)) = portal_of(&name) else { continue };
+        let path = format!("{target}/{name}");
+        let mut found = |iface: Iface, path: String| {
+            let endpoint = Endpoint { iqn: iqn.clone(), portal, iface };
+            records.push(NodeRecord { endpoint, tpgt, path });
+        };
+        if tpgt.is_none() {
+            if let Some(text) = read(host, &path)? {
+                let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+                if let Some(iface) = iface_in(&text) {
+                    found(iface, path);
+                }
+            }
+            continue;
+        }
+        for file in list(host, &path)?.unwrap_or_default() {
+            if let Ok(iface) = file.parse() {
+                found(iface, format!("{path}/{file}"));
+            }
+        }
+    }
+    records.sort();
+    Ok(records)
+}
+
+/// `IP,PORT[,TPGT]`; anything else is not ours.
+fn portal_of(name: &str) -> Option<(Portal, Option<u16>)> {
+    let mut parts = name.split(',');
+    let address: IpAddr = parts.next()?.parse().ok()?;
+    let port: u16 = parts.next()?.parse().ok().filter(|port| *port != 0)?;
+    let tpgt = match parts.next() {
+        Some(tag) => Some(tag.parse().ok()?),
+        None => None,
+    };
+    parts.next().is_none().then_some((Portal { address, port }, tpgt))
+}
+
+/// The interface a record without a tag is bound to: `default` when it does not say; `None` for garbage.
+fn iface_in(text: &str) -> Option<Iface> {
+    match settings(text).find(|(key, _)| *key == "iface.iscsi_ifacename") {
+        Some((_, name)) => name.parse().ok(),
+        None => Some(Iface::default()),
+    }
+}
+
+/// The `key = value` lines, as `idbm_recinfo_config` reads them. `<empty>` is how a listing shows no value.
+fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .filter(|(key, value)| !key.is_empty() && !value.is_empty() && *value != "<empty>")
+}
+
+fn is_secret(key: &str) -> bool {
+    key.to_ascii_lowercase().contains("password")
+}
+
+fn is_storable(secret: &str) -> bool {
+    !secret.is_empty()
+        && secret.len() <= 255
+        && secret.trim() == secret
+        && !secret.chars().any(|c| c.is_control())
+}
+
+fn edit_all(host: &dyn Host, endpoint: &Endpoint, lines: &[(&str, &Secret)]) -> Result<(), IscsiError> {
+    let mut records = records_of(host, &endpoint.iqn)?;
+    records.retain(|record| record.endpoint == *endpoint);
+    if records.is_empty() {
+        let why = "it has no node record";
+        return Err(HostError::unavailable("write the secrets of", endpoint.to_string(), why).into());
+    }
+    for record in records {
+        let old = host.read(&record.path).map_err(|e| HostError::io("read", record.path.as_str(), e))?;
+        let old = zeroize::Zeroizing::new(old);
+        host.replace_file(&record.path, &edited(&old, lines))?;
+    }
     Ok(())
 }
+
+/// The record with each of `lines` in the place of the old one, or before its closing comment.
+fn edited(old: &[u8], lines: &[(&str, &Secret)]) -> zeroize::Zeroizing<Vec<u8>> {
+    // Room for everything at once: a vector that grows would leave copies of the secrets behind.
+    let room = lines.iter().map(|(key, secret)| key.len() + secret.reveal().len() + 4).sum::<usize>();
+    let mut new = zeroize::Zeroizing::new(Vec::with_capacity(old.len() + room + 1));
+    let write = |new: &mut Vec<u8>, key: &str, secret: &Secret| {
+        for part in [key, " = ", secret.reveal(), "\n"] {
+            new.extend_from_slice(part.as_bytes());
+        }
+    };
+    let mut pending: Vec<_> = lines.to_vec();
+    for line in old.split_inclusive(|byte| *byte == b'\n') {
+        let key = line.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        if lines.iter().any(|(name, _)| name.as_bytes() == key) {
+            if let Some(at) = pending.iter().position(|(name, _)| name.as_bytes() == key) {
+                let (key, secret) = pending.remove(at);
+                write(&mut new, key, secret);
+            }
+            continue;
+        }
+        if key.starts_with(b"# END RECORD") {
+            pending.drain(..).for_each(|(key, secret)| write(&mut new, key, secret));
+        }
+        new.extend_from_slice(line);
+    }
+    if new.last().is_some_and(|byte| *byte != b'\n') {
+        new.push(b'\n');
+    }
+    pending.drain(..).for_each(|(key, secret)| write(&mut new, key, secret));
+    new
+}
+
+/// A directory's names; `None` when it is not there, or is no directory.
+fn list(host: &dyn Host, path: &str) -> Result<Option<Vec<String>>, HostError> {
+    absent_is_none(host.list(path)).map_err(|error| HostError::io("list", path, error))
+}
+
+/// A file's bytes, wiped when dropped; `None` when it is not there, or is no file.
+fn read(host: &dyn Host, path: &str) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, HostError> {
+    let bytes = absent_is_none(host.read(path)).map_err(|error| HostError::io("read", path, error))?;
+    Ok(bytes.map(zeroize::Zeroizing::new))
+}
+
+fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[path = "records_tests.rs"]
+mod tests;

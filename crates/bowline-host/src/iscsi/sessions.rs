@@ -1,7 +1,10 @@
-//! Sessions.
-use super::{Endpoint, IscsiError};
-use crate::host::Host;
-use crate::names::{ScsiHost, Sid};
+//! Sessions: read from sysfs, made and ended through iscsiadm.
+
+use super::exit::Iscsiadm;
+use super::{Endpoint, IscsiError, exit, records};
+use crate::host::{Host, HostError, Program};
+use crate::names::{Portal, ScsiHost, Sid};
+use crate::sysfs;
 use std::time::Duration;
 
 /// State of a session (`/sys/class/iscsi_session/sessionN/state`).
@@ -30,15 +33,85 @@ pub struct Session {
     pub state: SessionState,
 }
 
-/// Every session, from sysfs. One that goes away while it is read is left out.
-pub fn sessions(_host: &dyn Host) -> Result<Vec<Session>, IscsiError> {
-    Ok(Vec::new())
+const SESSIONS: &str = "/sys/class/iscsi_session";
+const CONNECTIONS: &str = "/sys/class/iscsi_connection";
+
+/// Every session, from sysfs, by number. One that goes away while it is read is left out. So is one that has no
+/// target or portal yet: iscsid sets target, portal and interface together right after TCP has
+/// connected, before the login phase (open-iscsi 2.1.8 `usr/initiator_common.c` `iscsi_session_set_params`);
+/// until then the kernel shows `(null)`, and nothing tells whose session it is. A target or address that is none
+/// of ours by its form (a host name) is left out too.
+///
+/// # Errors
+/// sysfs cannot be read for another reason than absence.
+pub fn sessions(host: &dyn Host) -> Result<Vec<Session>, IscsiError> {
+    let mut sessions = Vec::new();
+    for name in sysfs::list(host, SESSIONS)? {
+        let sid = name.strip_prefix("session").and_then(|digits| digits.parse().ok());
+        if let Some(sid) = sid {
+            sessions.extend(session(host, &name, Sid(sid))?);
+        }
+    }
+    sessions.sort_by_key(|session: &Session| session.sid);
+    Ok(sessions)
 }
-/// `iscsiadm -m node … --login`.
-pub async fn login(_host: &dyn Host, _endpoint: &Endpoint, _limit: Duration) -> Result<(), IscsiError> {
-    Ok(())
+
+fn session(host: &dyn Host, name: &str, sid: Sid) -> Result<Option<Session>, HostError> {
+    let session = |attribute: &str| sysfs::attribute(host, &format!("{SESSIONS}/{name}/{attribute}"));
+    let connection =
+        |attribute: &str| sysfs::attribute(host, &format!("{CONNECTIONS}/connection{sid}:0/{attribute}"));
+
+    let Some(scsi_host) = scsi_host_of(host, name) else { return Ok(None) };
+    let Some(iqn) = session("targetname")?.and_then(|text| text.parse().ok()) else { return Ok(None) };
+    let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
+    let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
+    let (Some(address), Some(port)) = (address, port) else { return Ok(None) };
+    let Some(state) = session("state")? else { return Ok(None) };
+    let iface = session("ifacename")?.and_then(|text| text.parse().ok()).unwrap_or_default();
+
+    let endpoint = Endpoint { iqn, portal: Portal { address, port }, iface };
+    Ok(Some(Session { sid, scsi_host, endpoint, state: state_of(&state) }))
 }
-/// `iscsiadm -m node … --logout`. No session is no error.
-pub async fn logout(_host: &dyn Host, _endpoint: &Endpoint, _limit: Duration) -> Result<(), IscsiError> {
-    Ok(())
+
+/// The words of Linux 6.1 `drivers/scsi/scsi_transport_iscsi.c` `iscsi_session_state_names`.
+fn state_of(text: &str) -> SessionState {
+    match text {
+        "LOGGED_IN" => SessionState::LoggedIn,
+        "FAILED" => SessionState::Failed,
+        "FREE" => SessionState::Free,
+        _ => SessionState::Unknown,
+    }
 }
+
+/// `/sys/class/iscsi_session/sessionN` is a link to `…/hostH/sessionN/iscsi_session/sessionN`.
+fn scsi_host_of(host: &dyn Host, name: &str) -> Option<ScsiHost> {
+    let target = host.read_link(&format!("{SESSIONS}/{name}")).ok()?;
+    let mut parts = target.split('/').rev().skip_while(|part| *part != "iscsi_session").skip(1);
+    (parts.next() == Some(name)).then_some(())?;
+    parts.next()?.strip_prefix("host")?.parse().ok().map(ScsiHost)
+}
+
+/// `iscsiadm -m node … --login`: logs in to that portal over that interface. Waits until iscsid knows the outcome or
+/// `limit` is over; in the second case iscsid goes on trying. While it waits, iscsiadm holds no lock of the
+/// database (2.1.8 `login_portals` reads the records first), so it is ended at the limit.
+///
+/// # Errors
+/// [`Iscsiadm::SessionExists`] also means that another login is under way: only sysfs tells whether
+/// the session is logged in.
+pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    let program = Program { abandon: false, ..records::node(endpoint, &["--login"], limit) };
+    exit::run(host, program, &[]).await
+}
+
+/// `iscsiadm -m node … --logout`. No session is no error. It needs no record.
+///
+/// # Errors
+/// [`Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it.
+pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    let absent = [Iscsiadm::NoObjects, Iscsiadm::NoSession];
+    exit::run(host, records::node(endpoint, &["--logout"], limit), &absent).await
+}
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

@@ -49,13 +49,16 @@ pub fn perform(operation: &Blocking) -> Result<Vec<u8>, OperationFailed> {
     }
 }
 
+/// What statfs says of sysfs (Linux 6.1 `include/uapi/linux/magic.h`).
+const SYSFS_MAGIC: u64 = 0x6265_6572;
+
 fn write_sysfs(path: &str, text: &str) -> Result<(), OperationFailed> {
     if !is_below_sys(path) {
         return Err(OperationFailed::new(Errno::PERM, "only attributes below /sys are written"));
     }
     let attribute = open(path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     // Symbolic links on the way are normal in sysfs, and a path could leave it through something mounted there.
-    if fstatfs(&attribute)?.f_type as u64 != libc::SYSFS_MAGIC as u64 {
+    if fstatfs(&attribute)?.f_type as u64 != SYSFS_MAGIC {
         return Err(OperationFailed::new(Errno::PERM, "the path leads out of sysfs"));
     }
     // An attribute takes one write as one value; a second one would be another command.

@@ -1,0 +1,171 @@
+use super::*;
+use crate::testing::{FakeHost, block_on};
+use proptest::prelude::*;
+
+const IQN: &str = "iqn.2026-11.net.example:volume-1";
+const LIMIT: Duration = Duration::from_secs(5);
+const RECORD: &str = include_str!("../../../../testdata/open-iscsi/2.1.8/record");
+const LOCK: &str = "/run/lock/iscsi/lock.write";
+
+fn endpoint(portal: &str) -> Endpoint {
+    let iface = Iface::default();
+    Endpoint { iqn: IQN.parse().unwrap(), portal: portal.parse().unwrap(), iface }
+}
+
+fn path(rest: &str) -> String {
+    format!("/etc/iscsi/nodes/{IQN}/{rest}")
+}
+
+fn secrets() -> ChapSecrets {
+    ChapSecrets {
+        password: Secret::new("hush-hush-1".into()),
+        password_in: Some(Secret::new("hush-hush-2".into())),
+    }
+}
+
+#[test]
+fn both_layouts_and_ipv6_are_found_and_garbage_is_passed_over() {
+    let host = FakeHost::default()
+        .file(&path("10.0.0.1,3260"), RECORD)
+        .file(&path("10.0.0.2,3260,1/iser"), RECORD)
+        .file(&path("fd00::1,3260,2/default"), RECORD)
+        .file(&path("portal.example,3260,1/default"), RECORD)
+        .file(&path("10.0.0.3,3260,1"), "a file where a directory should be")
+        .file(&path("10.0.0.4,99999,1/default"), RECORD)
+        .file("/etc/iscsi/nodes/README", "hello");
+    let found: Vec<_> = all_records(&host)
+        .unwrap()
+        .into_iter()
+        .map(|r| (r.endpoint.portal.to_string(), r.endpoint.iface.to_string(), r.tpgt))
+        .collect();
+    let expected = [
+        ("10.0.0.1:3260", "default", None),
+        ("10.0.0.2:3260", "iser", Some(1)),
+        ("[fd00::1]:3260", "default", Some(2)),
+    ];
+    assert_eq!(found, expected.map(|(portal, iface, tpgt)| (portal.into(), iface.into(), tpgt)));
+    assert_eq!(records_of(&host, &IQN.parse().unwrap()).unwrap().len(), 3);
+}
+
+#[test]
+fn the_other_root_is_used_where_the_first_is_not_there() {
+    let file = format!("/var/lib/iscsi/nodes/{IQN}/10.0.0.1,3260,1/default");
+    let host = FakeHost::default().file(&file, RECORD);
+    assert_eq!(all_records(&host).unwrap()[0].path, file);
+    assert!(all_records(&FakeHost::default()).unwrap().is_empty());
+}
+
+#[test]
+fn an_unreadable_database_is_an_error_and_not_an_empty_one() {
+    let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD).error(&path("10.0.0.1,3260"), 5);
+    assert!(all_records(&host).is_err());
+    assert!(all_records(&FakeHost::default().error("/etc/iscsi/nodes", 13)).is_err());
+}
+
+#[test]
+fn settings_are_read_but_never_a_secret() {
+    let host =
+        FakeHost::default().file(&path("10.0.0.1,3260"), format!("{RECORD}node.session.auth.password = x\n"));
+    let record = records_of(&host, &IQN.parse().unwrap()).unwrap().remove(0);
+    let keys = ["node.session.scan", "node.session.auth.password", "node.session.auth.username", "absent"];
+    let settings = settings_of(&host, &record, &keys).unwrap();
+    assert_eq!(settings.into_iter().collect::<Vec<_>>(), [("node.session.scan".into(), "auto".into())]);
+}
+
+#[test]
+fn calls_name_target_portal_and_interface_and_are_never_killed() {
+    let host = FakeHost::default().ends(0, "").ends(0, "").ends(21, "iscsiadm: No records found");
+    let endpoint = endpoint("[fd00::1]:3260");
+    let pairs = [("node.session.scan".into(), "manual".into()), ("node.startup".into(), "manual".into())];
+    block_on(create_record(&host, &endpoint, LIMIT)).unwrap();
+    block_on(update_record(&host, &endpoint, &pairs, LIMIT)).unwrap();
+    block_on(delete_record(&host, &endpoint, LIMIT)).unwrap();
+    let call = format!("iscsiadm -m node -T {IQN} -p [fd00::1]:3260 -I default");
+    let update = "-o update -n node.session.scan -v manual -n node.startup -v manual";
+    assert_eq!(
+        host.log(),
+        [format!("{call} -o new"), format!("{call} {update}"), format!("{call} -o delete")]
+    );
+    assert!(host.ran().iter().all(|program| program.abandon));
+}
+
+#[test]
+fn what_exists_is_not_overwritten() {
+    let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
+    block_on(create_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    let iser = Endpoint { iface: "iser".parse().unwrap(), ..endpoint("10.0.0.1:3260") };
+    assert!(block_on(create_record(&host, &iser, LIMIT)).is_err());
+    assert!(host.log().is_empty());
+}
+
+#[test]
+fn b8_a_secret_is_never_an_argument() {
+    let host = FakeHost::default();
+    let pairs = [("node.session.auth.password".into(), "hush-hush-1".into())];
+    let error = block_on(update_record(&host, &endpoint("10.0.0.1:3260"), &pairs, LIMIT)).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hush"));
+    assert!(host.log().is_empty());
+}
+
+#[test]
+fn b8_secrets_are_written_between_lock_and_unlock() {
+    let file = path("10.0.0.1,3260");
+    let host = FakeHost::default().file(&file, RECORD);
+    block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets(), LIMIT)).unwrap();
+    assert_eq!(host.log(), [format!("link {LOCK}"), format!("replace {file}"), format!("remove {LOCK}")]);
+    let text = host.text(&file).unwrap();
+    let added = "node.session.auth.password = hush-hush-1\nnode.session.auth.password_in = hush-hush-2\n# END RECORD\n";
+    assert_eq!(text, RECORD.replace("# END RECORD\n", added));
+
+    // A second time the lines are replaced, and a secret for one direction leaves the other alone.
+    let host = FakeHost::default().file(&file, &text);
+    let one = ChapSecrets { password: Secret::new("new-hush".into()), password_in: None };
+    block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &one, LIMIT)).unwrap();
+    assert_eq!(host.text(&file).unwrap(), text.replace("hush-hush-1", "new-hush"));
+}
+
+#[test]
+fn b8_the_lock_is_released_after_a_failure_and_no_secret_is_told() {
+    let file = path("10.0.0.1,3260");
+    let failing = FakeHost::default().file(&file, RECORD).error(&format!("{file}x"), 28);
+    let unwritable = FakeHost::default().file(&file, RECORD).error(&file, 5);
+    for (host, portal) in [(failing, "10.0.0.9:3260"), (unwritable, "10.0.0.1:3260")] {
+        let error = block_on(write_secrets(&host, &endpoint(portal), &secrets(), LIMIT)).unwrap_err();
+        assert!(!format!("{error} {error:?} {:?}", secrets()).contains("hush"));
+        assert_eq!(host.log(), [format!("link {LOCK}"), format!("remove {LOCK}")]);
+    }
+}
+
+#[test]
+fn a_busy_lock_is_waited_for_and_given_up_at_the_limit() {
+    let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD).file(LOCK, "");
+    let error = block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets(), LIMIT)).unwrap_err();
+    assert!(matches!(&error, IscsiError::Host(error) if error.is_timeout()));
+    assert_eq!(host.now().0, LIMIT);
+    assert!(host.log().is_empty() && host.text(LOCK).is_some(), "somebody else's lock stays");
+}
+
+#[test]
+fn a_secret_that_would_break_the_record_is_refused() {
+    for bad in ["", "two\nlines", " blank", "blank ", &"x".repeat(256)] {
+        let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
+        let secrets = ChapSecrets { password: Secret::new(bad.into()), password_in: None };
+        assert!(
+            block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets, LIMIT)).is_err(),
+            "{bad:?}"
+        );
+        assert!(host.log().is_empty());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_directory_name_and_record_is_read(name in "\\PC*|[0-9.:,]*", text in "\\PC*|([a-z.]* = \\PC*\n)*") {
+        portal_of(&name);
+        iface_in(&text);
+        let new = edited(text.as_bytes(), &[("node.session.auth.password", &Secret::new("x".into()))]);
+        let new = String::from_utf8_lossy(&new).into_owned();
+        let set: Vec<_> = settings(&new).filter(|(key, _)| *key == "node.session.auth.password").collect();
+        prop_assert_eq!(set, [("node.session.auth.password", "x")]);
+    }
+}

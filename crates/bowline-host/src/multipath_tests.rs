@@ -1,0 +1,102 @@
+use super::*;
+use crate::testing::{FakeHost, block_on};
+use proptest::prelude::*;
+
+const LIMIT: Duration = Duration::from_secs(5);
+const WWID: &str = "36001405b2a3f1e9c0d84d6b8f7a1c2e3";
+
+#[test]
+fn replies_of_0_9_4_and_of_0_11_1_mean_the_same() {
+    for (reply, meaning) in [
+        ("ok", Reply::Ok),
+        ("ok\n", Reply::Ok),
+        ("timeout", Reply::NotExecuted),
+        ("fail\ntimeout\n", Reply::NotExecuted),
+        ("blacklisted\n", Reply::Blacklisted),
+        ("fail", Reply::Failed("fail".into())),
+        ("fail\nmap or partition in use\n", Reply::Failed("map or partition in use".into())),
+        ("delayed", Reply::Failed("delayed".into())),
+        ("permission deny: need to be root", Reply::Failed("permission deny: need to be root".into())),
+        ("", Reply::Failed("".into())),
+    ] {
+        assert_eq!(parse_reply(reply), meaning, "{reply:?}");
+    }
+}
+
+#[test]
+fn commands_are_spelled_so() {
+    let host = ["ok"; 5].iter().fold(FakeHost::default(), |host, reply| host.replies(reply));
+    let (device, wwid, name) = ("sdb".parse().unwrap(), WWID.parse().unwrap(), "mpatha".parse().unwrap());
+    block_on(async {
+        add_path(&host, &device, LIMIT).await.unwrap();
+        del_path(&host, &device, LIMIT).await.unwrap();
+        add_map(&host, &wwid, LIMIT).await.unwrap();
+        del_map(&host, &name, LIMIT).await.unwrap();
+        disable_queueing(&host, &name, LIMIT).await.unwrap();
+        assert!(del_map(&host, &name, LIMIT).await.unwrap_err().is_timeout());
+    });
+    assert_eq!(
+        host.log()[..5],
+        [
+            "add path sdb",
+            "del path sdb",
+            &format!("add map {WWID}"),
+            "del map mpatha",
+            "disablequeueing map mpatha"
+        ]
+    );
+}
+
+#[test]
+fn paths_are_read_with_orphans_and_unknown_ones() {
+    let host = FakeHost::default().replies(include_str!("../../../testdata/multipathd/0.9.4/show-paths-raw"));
+    let paths = block_on(paths(&host, LIMIT)).unwrap();
+    let facts: Vec<_> = paths
+        .iter()
+        .map(|p| (p.device.as_str(), p.wwid.as_ref().map(Wwid::as_str), p.map.as_ref().map(MapName::as_str)))
+        .collect();
+    assert_eq!(facts, [("sda", Some(WWID), Some("mpatha")), ("sdb", Some(WWID), None), ("sdc", None, None)]);
+}
+
+#[test]
+fn no_paths_is_ok_and_a_refusal_is_an_error() {
+    for none in ["ok", "ok\n", ""] {
+        assert!(block_on(paths(&FakeHost::default().replies(none), LIMIT)).unwrap().is_empty());
+    }
+    for refusal in ["timeout", "fail\ntimeout\n", "fail"] {
+        let error = block_on(paths(&FakeHost::default().replies(refusal), LIMIT)).unwrap_err();
+        assert!(error.to_string().contains(refusal.lines().last().unwrap()), "{error}");
+        assert!(block_on(daemon(&FakeHost::default().replies(refusal), LIMIT)).is_err());
+    }
+    assert_eq!(block_on(daemon(&FakeHost::default().replies("pid 7 idle\n"), LIMIT)).unwrap(), "pid 7 idle");
+}
+
+#[test]
+fn the_wwids_file_is_read_as_multipath_reads_it() {
+    let file = include_str!("../../../testdata/multipathd/0.9.4/wwids");
+    let host = FakeHost::default().file(WWIDS_FILE, file);
+    let on_file = |wwid: &str| wwid_on_file(&host, &wwid.parse().unwrap()).unwrap();
+    assert!(on_file(WWID));
+    assert!(!on_file("36001405000000000000000000000dead"), "commented out by multipath -w");
+    assert!(!on_file(&WWID[..20]));
+    assert!(!wwid_on_file(&FakeHost::default(), &WWID.parse().unwrap()).unwrap());
+    assert!(wwid_on_file(&FakeHost::default().error(WWIDS_FILE, 5), &WWID.parse().unwrap()).is_err());
+}
+
+#[test]
+fn forgetting_runs_multipath_w() {
+    let host = FakeHost::default().ends(0, "").ends(1, "first\nneed to be root\n");
+    block_on(forget_wwid(&host, &WWID.parse().unwrap(), LIMIT)).unwrap();
+    assert_eq!(host.log(), [format!("multipath -w {WWID}")]);
+    let error = block_on(forget_wwid(&host, &WWID.parse().unwrap(), LIMIT)).unwrap_err();
+    assert!(error.to_string().ends_with("exit code 1: need to be root"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read(text in "\\PC*|[a-z|\n%\\[\\]-]*") {
+        parse_reply(&text);
+        parse_paths(&text);
+        on_file(&text, WWID);
+    }
+}

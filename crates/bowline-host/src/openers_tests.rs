@@ -1,0 +1,88 @@
+use super::*;
+use crate::testing::FakeHost;
+use proptest::prelude::*;
+
+const NUMBER: DevNumber = DevNumber { major: 254, minor: 3 };
+
+fn host() -> FakeHost {
+    FakeHost::default()
+        .file("/sys/class/block/dm-3/dev", "254:3\n")
+        .file("/sys/class/block/dm-3/size", "2097152\n")
+        .file("/sys/class/block/dm-3/ro", "0\n")
+        .file("/sys/class/block/dm-3/dm/name", "mpatha\n")
+        .link("/proc/100/ns/mnt", "mnt:[1]")
+        .link("/proc/100/fd/5", "/dev/dm-3")
+        .file("/proc/100/mountinfo", "")
+}
+
+fn found(host: &FakeHost) -> Vec<String> {
+    let openers = openers_of(host, &"dm-3".parse().unwrap(), NUMBER).unwrap();
+    openers.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nobody_has_it_but_ourselves() {
+    assert!(found(&host()).is_empty());
+}
+
+#[test]
+fn every_kind_of_opener_is_found_once() {
+    let host = host()
+        .link("/proc/200/fd/3", "/dev/dm-3")
+        .link("/proc/200/fd/4", "/dev/mapper/mpatha")
+        .link("/proc/200/fd/5", "/dev/dm-30")
+        .file("/proc/200/comm", "qemu\n")
+        .link("/proc/200/ns/mnt", "mnt:[1]")
+        .file("/proc/200/mountinfo", "1 1 254:3 / /not-looked-at rw - ext4 /dev/dm-3 rw\n")
+        .link("/proc/300/ns/mnt", "mnt:[2]")
+        .file(
+            "/proc/300/mountinfo",
+            "36 35 254:3 / /mnt/with\\040space rw,noatime shared:1 - ext4 /dev/mapper/mpatha rw\n\
+             37 35 0:45 / /mnt/btrfs rw - btrfs /dev/mapper/mpatha rw\n\
+             38 35 254:4 / /other rw - ext4 /dev/dm-4 rw\nnonsense\n",
+        )
+        .file("/sys/class/block/dm-3/holders/dm-7/dev", "254:7")
+        .file("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/dm-3 partition 1 0 -2\n");
+    assert_eq!(
+        found(&host),
+        [
+            "process 200 (qemu)",
+            "mounted at /mnt/btrfs",
+            "mounted at /mnt/with space",
+            "block device dm-7 upon it",
+            "swap space",
+        ]
+    );
+}
+
+#[test]
+fn partitions_count_and_a_number_that_changed_hands_does_not() {
+    let host = FakeHost::default()
+        .file("/sys/class/block/sda/dev", "8:0\n")
+        .file("/sys/class/block/sda/size", "8\n")
+        .file("/sys/class/block/sda/ro", "0\n")
+        .file("/sys/class/block/sda/sda1/partition", "1\n")
+        .file("/sys/class/block/sda1/dev", "8:1\n")
+        .link("/proc/100/ns/mnt", "mnt:[1]")
+        .file("/proc/100/mountinfo", "36 35 8:1 / /data rw - xfs /dev/sda1 rw\n");
+    let name = "sda".parse().unwrap();
+    let number = DevNumber { major: 8, minor: 0 };
+    assert_eq!(openers_of(&host, &name, number).unwrap(), [Opener::Mount { point: "/data".into() }]);
+    assert!(openers_of(&host, &name, NUMBER).unwrap().is_empty());
+}
+
+#[test]
+fn d7_udev_and_multipathd_pass_by_and_qemu_does_not() {
+    let process = |command: &str| Opener::Process { pid: 1, command: command.into() };
+    assert!(process("(udev-worker)").passes_by() && process("multipathd").passes_by());
+    assert!(!process("qemu").passes_by() && !process("bowline-helper").passes_by());
+}
+
+proptest! {
+    #[test]
+    fn any_table_is_read(table in "\\PC*|([0-9]* [0-9]* [0-9:]* / /[a-z\\\\0-9]* - [a-z]* [/a-z]*\n)*") {
+        let meant = Meant { numbers: vec![NUMBER], nodes: vec!["/dev/dm-3".into()] };
+        drop(mount_points(&table, &meant).collect::<Vec<_>>());
+        unescaped(&table);
+    }
+}

@@ -1,0 +1,248 @@
+//! A host made of maps, for this crate's tests: files and links in memory, scripted programs and replies, a clock
+//! that only sleeping moves. Every change asked for is written down in order.
+
+use crate::host::{
+    Blocking, DmDevice, DmId, Ended, Host, HostError, LockGuard, Moment, Program, UeventNotice, UeventStream,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+#[derive(Default)]
+pub(crate) struct FakeHost {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    links: BTreeMap<String, String>,
+    errors: BTreeMap<String, i32>,
+    dm: Vec<DmDevice>,
+    programs: VecDeque<Ended>,
+    replies: VecDeque<String>,
+    log: Vec<String>,
+    ran: Vec<Program>,
+    now: Duration,
+}
+
+impl FakeHost {
+    fn with(self, change: impl FnOnce(&mut State)) -> Self {
+        change(&mut self.state.lock().expect("no test panics while it holds this"));
+        self
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().expect("no test panics while it holds this"))
+    }
+
+    pub fn file(self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
+        self.with(|s| drop(s.files.insert(path.into(), bytes.as_ref().to_vec())))
+    }
+
+    pub fn link(self, path: &str, target: &str) -> Self {
+        self.with(|s| drop(s.links.insert(path.into(), target.into())))
+    }
+
+    /// Every operation on the path fails with that errno.
+    pub fn error(self, path: &str, errno: i32) -> Self {
+        self.with(|s| {
+            s.errors.insert(path.into(), errno);
+        })
+    }
+
+    pub fn dm_device(self, device: DmDevice) -> Self {
+        self.with(|s| s.dm.push(device))
+    }
+
+    /// The next program ends so.
+    pub fn ends(self, code: i32, stderr: &str) -> Self {
+        let ended = Ended { code: Some(code), stdout: String::new(), stderr: stderr.into() };
+        self.with(|s| s.programs.push_back(ended))
+    }
+
+    /// multipathd's next reply.
+    pub fn replies(self, text: &str) -> Self {
+        self.with(|s| s.replies.push_back(text.into()))
+    }
+
+    /// What was changed or asked, in order.
+    pub fn log(&self) -> Vec<String> {
+        self.look(|s| s.log.clone())
+    }
+
+    pub fn ran(&self) -> Vec<Program> {
+        self.look(|s| s.ran.clone())
+    }
+
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.look(|s| s.files.get(path).map(|b| String::from_utf8_lossy(b).into_owned()))
+    }
+}
+
+impl State {
+    fn fail(&self, path: &str) -> io::Result<()> {
+        self.errors.get(path).map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(*errno)))
+    }
+}
+
+/// Drives a future that never has to wait for anything but this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+struct Silence;
+
+#[async_trait]
+impl UeventStream for Silence {
+    async fn next(&mut self) -> Result<UeventNotice, HostError> {
+        Ok(UeventNotice::Lost)
+    }
+    fn try_next(&mut self) -> Option<UeventNotice> {
+        None
+    }
+}
+
+impl LockGuard for Silence {}
+
+#[async_trait]
+impl Host for FakeHost {
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        self.look(|s| {
+            s.fail(path)?;
+            s.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        })
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        self.look(|s| {
+            s.fail(path)?;
+            if s.files.contains_key(path) {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let names: BTreeSet<String> = (s.files.keys().chain(s.links.keys()))
+                .filter_map(|p| p.strip_prefix(path)?.strip_prefix('/'))
+                .filter_map(|rest| rest.split('/').next().map(str::to_owned))
+                .collect();
+            match names.is_empty() {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => Ok(names.into_iter().collect()),
+            }
+        })
+    }
+
+    fn read_link(&self, path: &str) -> io::Result<String> {
+        self.look(|s| {
+            s.fail(path)?;
+            s.links.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        })
+    }
+
+    fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {
+        let is_it = |device: &&DmDevice| match id {
+            DmId::Uuid(uuid) => device.uuid == *uuid,
+            DmId::Name(name) => device.name == name.as_str(),
+        };
+        Ok(self.look(|s| s.dm.iter().find(is_it).cloned()))
+    }
+
+    async fn run(&self, program: &Program) -> Result<Ended, HostError> {
+        self.look(|s| {
+            s.log.push(program.to_string());
+            s.ran.push(program.clone());
+            s.programs.pop_front().ok_or_else(|| HostError::timed_out("run", program.name, program.limit))
+        })
+    }
+
+    async fn ask_multipathd(&self, command: &str, limit: Duration) -> Result<String, HostError> {
+        self.look(|s| {
+            s.log.push(command.into());
+            s.replies.pop_front().ok_or_else(|| HostError::timed_out("ask multipathd", command, limit))
+        })
+    }
+
+    async fn blocking(&self, operation: &Blocking, _limit: Duration) -> Result<Vec<u8>, HostError> {
+        self.look(|s| s.log.push(operation.to_string()));
+        Ok(Vec::new())
+    }
+
+    fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
+        Ok(Box::new(Silence))
+    }
+
+    fn now(&self) -> Moment {
+        self.look(|s| Moment(s.now))
+    }
+
+    fn wall_clock(&self) -> u64 {
+        0
+    }
+
+    async fn sleep_until(&self, moment: Moment) {
+        self.look(|s| s.now = s.now.max(moment.0));
+    }
+
+    async fn lock(&self, _name: &str, _limit: Duration) -> Result<Box<dyn LockGuard>, HostError> {
+        Ok(Box::new(Silence))
+    }
+
+    fn load_state(&self, _name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(None)
+    }
+
+    fn store_state(&self, _name: &str, _bytes: &[u8]) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn remove_state(&self, _name: &str) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn list_state(&self, _folder: &str) -> Result<Vec<String>, HostError> {
+        Ok(Vec::new())
+    }
+
+    fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
+        self.look(|s| {
+            s.log.push(format!("replace {path}"));
+            s.fail(path).map_err(|error| HostError::io("replace", path, error))?;
+            s.files.insert(path.into(), bytes.to_vec());
+            Ok(())
+        })
+    }
+
+    fn hard_link(&self, target: &str, path: &str) -> io::Result<()> {
+        self.look(|s| {
+            s.fail(path)?;
+            s.files.entry(target.into()).or_default();
+            if s.files.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            s.files.insert(path.into(), Vec::new());
+            s.log.push(format!("link {path}"));
+            Ok(())
+        })
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.look(|s| {
+            s.log.push(format!("remove {path}"));
+            s.files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        })
+    }
+
+    fn process_id(&self) -> u32 {
+        100
+    }
+}

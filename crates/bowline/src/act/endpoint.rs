@@ -1,0 +1,251 @@
+//! Steps on one endpoint: its node record, its session, and this attachment's claim on both. What changes claim
+//! or record holds the portal's lock; a login does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
+use bowline_host::scsi;
+
+use super::{Context, of_error, of_state};
+use crate::claims::{self, Claim};
+use crate::error::Error;
+use crate::ledger::Ending;
+
+/// One call of iscsiadm that works on the database. Its own lock is waited for up to 30 s (open-iscsi 2.1.8
+/// `idbm_lock`), so less would abandon calls that only stand in a queue.
+const DATABASE_LIMIT: Duration = Duration::from_secs(40);
+/// Another bowline process holds a portal's lock for a record's making or a logout.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// A logout waits for the target's answer; iscsid gives up after `node.conn[0].timeo.logout_timeout` (15 s).
+const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
+/// What iscsiadm needs around the login itself.
+const LOGIN_SLACK: Duration = Duration::from_secs(10);
+
+type Fallible = Result<(), Ending>;
+
+/// Claims the endpoint, then sees to its record. A record that is there is set, never made anew: `-o new` would
+/// reset what the administrator has set.
+pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending {
+    ended(prepare_locked(context, endpoint).await)
+}
+
+async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    let mut claim = load(context, endpoint)?;
+    let wanted = settings(context);
+    match record_of(context, endpoint)? {
+        None => {
+            claim.made_record = true;
+            claim.users.insert(context.id.to_owned());
+            claims::store(context.host, &claim).map_err(of_state)?;
+            iscsi::create_record(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
+            write_secrets(context, endpoint).await?;
+            iscsi::update_record(context.host, endpoint, &wanted, DATABASE_LIMIT).await.map_err(of_iscsi)
+        }
+        Some(record) => {
+            let changes = changes(context, &record, wanted, &mut claim)?;
+            claim.users.insert(context.id.to_owned());
+            claims::store(context.host, &claim).map_err(of_state)?;
+            write_secrets(context, endpoint).await?;
+            match changes.is_empty() {
+                true => Ok(()),
+                false => iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT)
+                    .await
+                    .map_err(of_iscsi),
+            }
+        }
+    }
+}
+
+/// What has to change in a record that is there; what it was goes into the claim if others made it.
+fn changes(
+    context: Context<'_>,
+    record: &NodeRecord,
+    wanted: Vec<(String, String)>,
+    claim: &mut Claim,
+) -> Result<Vec<(String, String)>, Ending> {
+    let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
+    let current = iscsi::settings_of(context.host, record, &keys).map_err(of_iscsi)?;
+    let changes: Vec<(String, String)> =
+        wanted.into_iter().filter(|(key, value)| current.get(key) != Some(value)).collect();
+    if !claim.made_record {
+        for (key, _) in &changes {
+            let before = current.get(key).cloned().unwrap_or_default();
+            claim.prior.entry(key.clone()).or_insert(before);
+        }
+    }
+    Ok(changes)
+}
+
+/// What a record of ours says beside the administrator's iscsid.conf.
+fn settings(context: Context<'_>) -> Vec<(String, String)> {
+    let mut settings = vec![
+        // No login and no event of the target brings in LUNs nobody asked for (C15).
+        ("node.session.scan", "manual".to_owned()),
+        // A volume is attached by a connect, not by a boot.
+        ("node.startup", "manual".to_owned()),
+        ("node.session.initial_login_retry_max", context.login.tries.to_string()),
+        ("node.conn[0].timeo.login_timeout", context.login.timeout.as_secs().to_string()),
+    ];
+    if let Some(chap) = context.chap {
+        settings.push(("node.session.auth.authmethod", "CHAP".to_owned()));
+        settings.push(("node.session.auth.username", chap.username.clone()));
+        if let Some((username, _)) = &chap.mutual {
+            settings.push(("node.session.auth.username_in", username.clone()));
+        }
+    }
+    settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+async fn write_secrets(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    let Some(chap) = context.chap else { return Ok(()) };
+    let secrets = ChapSecrets {
+        password: chap.password.clone(),
+        password_in: chap.mutual.as_ref().map(|(_, secret)| secret.clone()),
+    };
+    iscsi::write_secrets(context.host, endpoint, &secrets, DATABASE_LIMIT).await.map_err(of_iscsi)
+}
+
+/// Logs in. Whether the session will be of our making is written down before.
+pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
+    match claim_session(context, endpoint).await {
+        Ok(()) => {}
+        Err(ending) => return ending,
+    }
+    let limit = context.login.bound() + LOGIN_SLACK;
+    match iscsi::login(context.host, endpoint, limit).await {
+        Ok(()) => Ending::Ok,
+        Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => Ending::Skipped(message),
+        Err(IscsiError::Host(error)) if error.is_timeout() => Ending::Final(format!(
+            "iscsiadm did not end within {} s; iscsid may still be trying",
+            limit.as_secs()
+        )),
+        Err(error) => of_iscsi(error),
+    }
+}
+
+async fn claim_session(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    let mut claim = load(context, endpoint)?;
+    if sessions_of(context, endpoint)?.is_empty() && !claim.made_session {
+        claim.made_session = true;
+        claims::store(context.host, &claim).map_err(of_state)?;
+    }
+    Ok(())
+}
+
+/// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
+/// record deleted or its values put back.
+pub(super) async fn release(context: Context<'_>, endpoint: &Endpoint) -> Ending {
+    ended(release_locked(context, endpoint).await)
+}
+
+async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    let mut claim = match claims::load(context.host, endpoint).map_err(of_state)? {
+        Some(claim) => claim,
+        // Attached by somebody else, and given to us to detach: what served only this volume goes (D4).
+        None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
+    };
+    claim.users.remove(context.id);
+    if claim.users.is_empty() && !serves_others(context, endpoint)? {
+        if claim.made_session {
+            end_sessions(context, endpoint).await?;
+        }
+        put_back(context, &claim).await?;
+    }
+    claims::store(context.host, &claim).map_err(of_state)
+}
+
+/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
+fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
+    for session in sessions_of(context, endpoint)? {
+        if !scsi::devices(context.host, session.scsi_host).map_err(of_error)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
+async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    if sessions_of(context, endpoint)?.is_empty() {
+        return Ok(());
+    }
+    iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await.map_err(of_iscsi)?;
+    let limit = context.host.now() + Duration::from_secs(15);
+    while !sessions_of(context, endpoint)?.is_empty() {
+        if context.host.now() > limit {
+            return Err(Ending::Failed(
+                "iscsiadm logged out, but the session is still there after 15 s".into(),
+            ));
+        }
+        context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
+    let Some(_) = record_of(context, &claim.endpoint)? else { return Ok(()) };
+    if claim.made_record {
+        return match sessions_of(context, &claim.endpoint)?.is_empty() {
+            true => {
+                iscsi::delete_record(context.host, &claim.endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)
+            }
+            false => Ok(()),
+        };
+    }
+    let prior: Vec<(String, String)> = BTreeMap::clone(&claim.prior).into_iter().collect();
+    match prior.is_empty() {
+        true => Ok(()),
+        false => iscsi::update_record(context.host, &claim.endpoint, &prior, DATABASE_LIMIT)
+            .await
+            .map_err(of_iscsi),
+    }
+}
+
+fn load(context: Context<'_>, endpoint: &Endpoint) -> Result<Claim, Ending> {
+    let claim = claims::load(context.host, endpoint).map_err(of_state)?;
+    Ok(claim.unwrap_or_else(|| Claim::new(endpoint.clone())))
+}
+
+fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRecord>, Ending> {
+    let records = iscsi::records_of(context.host, &endpoint.iqn).map_err(of_iscsi)?;
+    Ok(records.into_iter().find(|record| record.endpoint == *endpoint))
+}
+
+fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
+    let sessions = iscsi::sessions(context.host).map_err(of_iscsi)?;
+    Ok(sessions.into_iter().filter(|session| session.endpoint == *endpoint).collect())
+}
+
+/// Which failures of iscsiadm are worth another try: those of the database and of iscsid's absence. A login that
+/// failed has had its tries inside iscsid (C4).
+fn of_iscsi(error: IscsiError) -> Ending {
+    match error {
+        IscsiError::Host(error) => of_error(error),
+        IscsiError::Failed { code, .. } if passes(code) => Ending::Failed(error.to_string()),
+        IscsiError::Failed { .. } => Ending::Final(error.to_string()),
+    }
+}
+
+/// Of the database, of iscsid's absence, and of a login of another's that is under way (a logout then gives 9, a
+/// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
+fn passes(code: Iscsiadm) -> bool {
+    use Iscsiadm::{Again, Busy, Database, Internal, IscsidNotRunning, IscsidTalkFailed, SessionExists};
+    matches!(code, Database | IscsidTalkFailed | IscsidNotRunning | Busy | Again | Internal | SessionExists)
+}
+
+fn ended(result: Fallible) -> Ending {
+    match result {
+        Ok(()) => Ending::Ok,
+        Err(ending) => ending,
+    }
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        of_state(error)
+    }
+}

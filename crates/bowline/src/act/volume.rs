@@ -1,0 +1,115 @@
+//! Steps on a volume's devices and its map.
+
+use std::time::Duration;
+
+use bowline_host::host::Blocking;
+use bowline_host::names::{BlockName, DevNumber};
+use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, multipath, scsi};
+
+use super::{Context, of_error, of_reply};
+use crate::ledger::Ending;
+
+/// An INQUIRY that is lost takes 20 s and error handling (Linux 6.1 `scsi_scan.c`, SCSI_TIMEOUT * retries).
+const SCAN_LIMIT: Duration = Duration::from_secs(60);
+/// multipathd waits 4 s for its own lock before it answers `timeout`; a map's reload may take longer.
+const MULTIPATHD_LIMIT: Duration = Duration::from_secs(30);
+/// One read of one block, through whichever path works.
+const READ_LIMIT: Duration = Duration::from_secs(20);
+/// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
+const DELETE_LIMIT: Duration = Duration::from_secs(90);
+/// Linux, asm-generic/errno-base.h
+const EIO: i32 = 5;
+
+pub(super) async fn scan(context: Context<'_>, scsi_host: ScsiHost, lun: Lun) -> Ending {
+    of_blocking(context.host.blocking(&scsi::scan(scsi_host, lun), SCAN_LIMIT).await)
+}
+
+pub(super) async fn add_path(context: Context<'_>, device: &BlockName) -> Ending {
+    of_reply(multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await)
+}
+
+pub(super) async fn add_map(context: Context<'_>, wwid: &Wwid) -> Ending {
+    of_reply(multipath::add_map(context.host, wwid, MULTIPATHD_LIMIT).await)
+}
+
+pub(super) async fn remove_map(context: Context<'_>, name: &MapName) -> Ending {
+    of_reply(multipath::del_map(context.host, name, MULTIPATHD_LIMIT).await)
+}
+
+pub(super) async fn stop_queueing(context: Context<'_>, name: &MapName) -> Ending {
+    of_reply(multipath::disable_queueing(context.host, name, MULTIPATHD_LIMIT).await)
+}
+
+pub(super) async fn read(context: Context<'_>, device: &BlockName, number: DevNumber) -> Ending {
+    let operation = Blocking::ReadFirst { device: device.clone(), number };
+    of_blocking(context.host.blocking(&operation, READ_LIMIT).await)
+}
+
+/// An I/O error is final: the kernel reports a lost write once, and a second fsync would claim success (D11).
+pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNumber) -> Ending {
+    let operation = Blocking::Sync { device: device.clone(), number };
+    match context.host.blocking(&operation, context.flush).await {
+        Err(error) if error.errno() == Some(EIO) => Ending::Final(error.to_string()),
+        other => of_blocking(other),
+    }
+}
+
+/// A device that is gone already is what was wanted.
+pub(super) async fn delete(context: Context<'_>, hctl: Hctl, discard: bool) -> Ending {
+    if discard {
+        let state = format!("/sys/class/scsi_device/{hctl}/device/state");
+        let offline = Blocking::WriteSysfs { path: state, text: "offline".into() };
+        // Refused where the state allows no such change: then the delete is as bounded as without it.
+        let _ = context.host.blocking(&offline, READ_LIMIT).await;
+    }
+    match context.host.blocking(&scsi::delete(hctl), DELETE_LIMIT).await {
+        Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ending::Ok,
+        other => of_blocking(other),
+    }
+}
+
+/// multipathd removes a path when it hears that its device is gone. One it still has a while later, it keeps for
+/// ever, and a later device of that name would be taken for it.
+pub(super) async fn forget_paths(context: Context<'_>, wwid: &Wwid) -> Ending {
+    let host = context.host;
+    let patience = host.now() + Duration::from_secs(2);
+    loop {
+        let known = match multipath::paths(host, MULTIPATHD_LIMIT).await {
+            Ok(known) => known,
+            Err(error) => return of_error(error),
+        };
+        let gone = |name: &BlockName| matches!(scsi::block_device(host, name), Ok(None));
+        let kept: Vec<BlockName> = known
+            .into_iter()
+            .filter(|path| path.wwid.as_ref() == Some(wwid) && gone(&path.device))
+            .map(|path| path.device)
+            .collect();
+        if kept.is_empty() {
+            return Ending::Ok;
+        }
+        if host.now() >= patience {
+            for device in kept {
+                let ending = of_reply(multipath::del_path(host, &device, MULTIPATHD_LIMIT).await);
+                if !ending.is_ok() {
+                    return ending;
+                }
+            }
+            return Ending::Ok;
+        }
+        host.sleep_until(host.now() + Duration::from_millis(100)).await;
+    }
+}
+
+pub(super) async fn forget_wwid(context: Context<'_>, wwid: &Wwid) -> Ending {
+    match multipath::forget_wwid(context.host, wwid, MULTIPATHD_LIMIT).await {
+        Ok(()) => Ending::Ok,
+        Err(error) => of_error(error),
+    }
+}
+
+fn of_blocking(result: Result<Vec<u8>, HostError>) -> Ending {
+    match result {
+        Ok(_) => Ending::Ok,
+        Err(error) => of_error(error),
+    }
+}

@@ -1,0 +1,109 @@
+//! Claims: who made and who uses an endpoint's node record and session (B6).
+//!
+//! A claim is a file, not a lock: it is changed under the portal's lock, which is held for moments, and it says
+//! for as long as attachments live that they need the session. The last one out logs out, and leaves records
+//! and values that others made as they were (D4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_host::Host;
+use bowline_host::iscsi::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::journal::{self, digest};
+
+/// A claim on one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Version of this form.
+    pub schema: u32,
+    /// What is claimed.
+    pub endpoint: Endpoint,
+    /// The record was made by bowline.
+    pub made_record: bool,
+    /// The session was made by bowline.
+    pub made_session: bool,
+    /// Values that bowline changed in a record others made, as they were.
+    pub prior: BTreeMap<String, String>,
+    /// The attachments that use it, by id.
+    pub users: BTreeSet<String>,
+}
+
+const FOLDER: &str = "claims";
+
+impl Claim {
+    /// A first claim, used by nobody yet.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            schema: journal::SCHEMA,
+            endpoint,
+            made_record: false,
+            made_session: false,
+            prior: BTreeMap::new(),
+            users: BTreeSet::new(),
+        }
+    }
+}
+
+/// The lock under which an endpoint's claim and record are changed.
+pub fn lock_name(endpoint: &Endpoint) -> String {
+    format!("portal-{}", key(endpoint))
+}
+
+fn key(endpoint: &Endpoint) -> String {
+    digest(&format!("{} {} {}", endpoint.iqn, endpoint.portal, endpoint.iface))
+}
+
+fn file(endpoint: &Endpoint) -> String {
+    format!("{FOLDER}/{}.json", key(endpoint))
+}
+
+/// The claim on an endpoint.
+///
+/// # Errors
+/// When the file cannot be read or is damaged; it is named.
+pub fn load(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<Claim>, Error> {
+    journal::load_json(host, &file(endpoint))
+}
+
+/// The claims on those endpoints.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_of<'a>(
+    host: &dyn Host,
+    endpoints: impl IntoIterator<Item = &'a Endpoint>,
+) -> Result<BTreeMap<Endpoint, Claim>, Error> {
+    let mut claims = BTreeMap::new();
+    for endpoint in endpoints {
+        if let Some(claim) = load(host, endpoint)? {
+            claims.insert(endpoint.clone(), claim);
+        }
+    }
+    Ok(claims)
+}
+
+/// Every claim of this host.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_all(host: &dyn Host) -> Result<Vec<Claim>, Error> {
+    let names = host.list_state(FOLDER)?;
+    names
+        .iter()
+        .filter_map(|name| journal::load_json(host, &format!("{FOLDER}/{name}")).transpose())
+        .collect()
+}
+
+/// Writes a claim; one that nobody uses is removed.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn store(host: &dyn Host, claim: &Claim) -> Result<(), Error> {
+    match claim.users.is_empty() {
+        true => Ok(host.remove_state(&file(&claim.endpoint))?),
+        false => journal::store_json(host, &file(&claim.endpoint), claim),
+    }
+}

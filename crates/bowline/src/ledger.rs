@@ -1,0 +1,102 @@
+//! The ledger: what was tried, when, and how it ended. The planner reads it, so that failures are not repeated
+//! blindly; the loop writes it.
+
+use std::time::Duration;
+
+use bowline_host::Moment;
+
+use crate::plan::Step;
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should, so it says: the next observation is the truth.
+    Ok,
+    /// Not; it may work another time.
+    Failed(String),
+    /// Not, and it never will.
+    Final(String),
+    /// It did not end within its limit.
+    TimedOut(Duration),
+    /// Not done: something is in the way that was seen only under the lock.
+    Skipped(String),
+}
+
+impl Ending {
+    /// Whether it says that it was done.
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok)
+    }
+
+    /// Why not, in a sentence.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Ok => "ok".into(),
+            Self::Failed(why) | Self::Final(why) | Self::Skipped(why) => why.clone(),
+            Self::TimedOut(limit) => format!("no end within {:.1} s", limit.as_secs_f32()),
+        }
+    }
+}
+
+/// One try of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The step.
+    pub step: Step,
+    /// When it began.
+    pub began: Moment,
+    /// When and how it ended; `None` while it runs.
+    pub ended: Option<(Moment, Ending)>,
+}
+
+/// Every try so far, in order of their beginnings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    /// Notes that a step begins.
+    pub fn begin(&mut self, step: Step, now: Moment) {
+        self.entries.push(Entry { step, began: now, ended: None });
+    }
+
+    /// Notes how a running step ended.
+    pub fn end(&mut self, step: &Step, now: Moment, ending: Ending) {
+        if let Some(entry) = self.entries.iter_mut().rev().find(|e| e.ended.is_none() && e.step == *step) {
+            entry.ended = Some((now, ending));
+        }
+    }
+
+    /// The tries of a step, in order.
+    pub fn tries<'a>(&'a self, step: &'a Step) -> impl DoubleEndedIterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| entry.step == *step)
+    }
+
+    /// Every try.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether a step is running.
+    pub fn running(&self, step: &Step) -> bool {
+        self.tries(step).any(|entry| entry.ended.is_none())
+    }
+
+    /// How the last try that ended, ended, and when.
+    pub fn last(&self, step: &Step) -> Option<(Moment, &Ending)> {
+        let ended = self.entries.iter().rev().filter(|entry| entry.step == *step);
+        ended.filter_map(|entry| entry.ended.as_ref()).map(|(when, ending)| (*when, ending)).next()
+    }
+
+    /// Whether a try ended well.
+    pub fn succeeded(&self, step: &Step) -> bool {
+        self.tries(step).any(|entry| matches!(&entry.ended, Some((_, Ending::Ok))))
+    }
+
+    /// How many tries ended other than well.
+    pub fn failures(&self, step: &Step) -> u32 {
+        let failed = |entry: &&Entry| matches!(&entry.ended, Some((_, ending)) if !ending.is_ok());
+        self.tries(step).filter(failed).count() as u32
+    }
+}

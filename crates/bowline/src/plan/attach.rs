@@ -1,0 +1,379 @@
+//! From connection properties to something that can be opened: a map (C3), or one device (C14).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bowline_host::iscsi::Endpoint;
+use bowline_host::{Moment, Wwid};
+
+use super::detach::{self, Detach};
+use super::path::{self, Progress};
+use super::{Decision, Draft, Step, View};
+use crate::connection::WantedPath;
+use crate::error::{Error, ErrorKind};
+use crate::ledger::Ending;
+use crate::policy::{LoginPolicy, OnDirty};
+use crate::topology::{DeviceView, MapView};
+
+/// The goal of a connect.
+#[derive(Debug, Clone)]
+pub struct Attach {
+    /// Every path, in the controller's order.
+    pub paths: Vec<WantedPath>,
+    /// A map is wanted.
+    pub multipath: bool,
+    /// Without a map, one device will do (C11).
+    pub allow_single_device: bool,
+    /// The identity every path must have.
+    pub expected: Option<Wwid>,
+    /// The volume is attached already, by the journal: its devices are trusted.
+    pub live: bool,
+    /// How a login is tried.
+    pub login: LoginPolicy,
+    /// How often a LUN is scanned for.
+    pub scan_attempts: u32,
+    /// When the attach must be done, so that what is left of the verb's time is enough to clean up.
+    pub deadline: Moment,
+}
+
+/// A path that is in the map but not in use yet: multipathd's checker gets this long to say so.
+const CHECKER_PATIENCE: Duration = Duration::from_secs(10);
+/// multipathd hears of a new path by itself; it is told only of one that it overlooked for this long.
+const JOIN_PATIENCE: Duration = Duration::from_secs(3);
+/// A disk that cannot be read this often is given up, in single path (C7: not being readable is no error yet).
+const READ_TRIES: u32 = 3;
+
+/// What to do next.
+pub fn plan(goal: &Attach, view: &View<'_>) -> Decision {
+    let progress: Vec<(&WantedPath, Progress<'_>)> =
+        goal.paths.iter().map(|path| (path, path::progress(goal, path, view))).collect();
+    if let Some(error) = progress.iter().find_map(|(_, p)| match p {
+        Progress::Refused(error) => Some(error.clone()),
+        _ => None,
+    }) {
+        return Decision::Refused(error);
+    }
+    let identity = match identity(goal, &progress, view) {
+        Ok(identity) => identity,
+        Err(error) => return Decision::Refused(error),
+    };
+    match goal.multipath {
+        true => multipath(goal, &progress, identity.as_ref(), view),
+        false => single(goal, &progress, view),
+    }
+}
+
+/// Every path that can tell must tell the same identity, and the expected one where there is one (B3). One that
+/// cannot tell is skipped (C5).
+fn identity(
+    goal: &Attach,
+    progress: &[(&WantedPath, Progress<'_>)],
+    view: &View<'_>,
+) -> Result<Option<Wwid>, Error> {
+    let mut agreed = goal.expected.clone().map(|wwid| (wwid, "the expected identity".to_owned()));
+    for (path, device) in progress.iter().filter_map(|(path, p)| match p {
+        Progress::Present(device) => Some((path, device)),
+        _ => None,
+    }) {
+        let Some(wwid) = &device.device.wwid else { continue };
+        match &agreed {
+            None => agreed = Some((wwid.clone(), path.endpoint.to_string())),
+            Some((other, whose)) if other != wwid => {
+                return Err(Error::new(
+                    ErrorKind::Identity,
+                    format!("LUN {} of {} is volume {wwid}, but {whose} is {other}", path.lun, path.endpoint),
+                )
+                .hint("have the controller export the volume anew: the paths lead to different volumes"));
+            }
+            Some(_) => {}
+        }
+    }
+    let agreed = agreed.map(|(wwid, _)| wwid);
+    match view.topology.foreign_maps.first() {
+        Some(map) => Err(Error::new(
+            ErrorKind::Identity,
+            format!(
+                "map {} holds a device of this volume, but its identity is {}{}",
+                map.name,
+                map.wwid,
+                agreed.map_or(String::new(), |wwid| format!(", not {wwid}"))
+            ),
+        )),
+        None => Ok(agreed),
+    }
+}
+
+fn multipath(
+    goal: &Attach,
+    progress: &[(&WantedPath, Progress<'_>)],
+    identity: Option<&Wwid>,
+    view: &View<'_>,
+) -> Decision {
+    let mut draft = Draft::default();
+    let verified = view.topology.map.as_ref().and_then(|map| read_from(map, view));
+    if let (true, Some(map)) = (goal.live, view.topology.map.as_ref().filter(|map| map.ready())) {
+        return still_there(map, verified, view);
+    }
+    for (path, progress) in progress {
+        advance(&mut draft, path, progress, verified, view);
+    }
+    match (&view.topology.map, identity) {
+        (Some(map), _) if verified.is_none() => prove(&mut draft, map, view),
+        (None, Some(wwid)) => form(&mut draft, wwid, progress, view),
+        _ => {}
+    }
+    if verified.is_some() && (draft.is_empty() || view.now >= goal.deadline) {
+        return Decision::Done;
+    }
+    if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
+        return Decision::Refused(no_path(progress));
+    }
+    if draft.is_empty() || view.now >= goal.deadline {
+        return without_map(goal, progress, draft, view);
+    }
+    draft.wait("the goal", Some(goal.deadline));
+    draft.act()
+}
+
+/// Connecting what is connected changes nothing (C16): a read proves that it still works.
+fn still_there(map: &MapView, verified: Option<Moment>, view: &View<'_>) -> Decision {
+    if verified.is_some() {
+        return Decision::Done;
+    }
+    let mut draft = Draft::default();
+    prove(&mut draft, map, view);
+    draft.act()
+}
+
+/// What one path of a map needs: its own next step, or to join the map.
+fn advance(
+    draft: &mut Draft,
+    path: &WantedPath,
+    progress: &Progress<'_>,
+    verified: Option<Moment>,
+    view: &View<'_>,
+) {
+    let device = match progress {
+        Progress::Needs(step) => return draft.steps.push(step.clone()),
+        Progress::Waits { what, wake } => return draft.wait(what.clone(), *wake),
+        Progress::Failed(_) | Progress::Refused(_) => return,
+        Progress::Present(device) => device,
+    };
+    let (Some(map), Some(block)) = (&view.topology.map, device.block()) else { return };
+    let Some(verified) = verified else { return };
+    if map.is_active(block.number) {
+        return;
+    }
+    let patience = if map.has(block.number) { CHECKER_PATIENCE } else { JOIN_PATIENCE };
+    let since = view.now.since(verified);
+    if since < patience {
+        draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(verified + patience));
+    } else if !map.has(block.number) && device.device.wwid.is_some() {
+        draft.want(view, Step::AddPath(block.name.clone()), 3, Duration::from_secs(1));
+    }
+}
+
+/// When the map was read from, if it was, and it still is fit to be handed out.
+fn read_from(map: &MapView, view: &View<'_>) -> Option<Moment> {
+    let step = read_step(map);
+    view.ledger.last(&step).filter(|(_, ending)| map.ready() && ending.is_ok()).map(|(when, _)| when)
+}
+
+fn read_step(map: &MapView) -> Step {
+    Step::VerifyRead { device: map.map.block_name(), number: map.map.number }
+}
+
+/// A map is usable when one read from it succeeds; until udev is done with it there is no use in trying.
+fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) {
+    match map.ready() {
+        true if !view.ledger.succeeded(&read_step(map)) => {
+            draft.want(view, read_step(map), 10, Duration::from_millis(250));
+        }
+        _ => {
+            let wake = view.now + Duration::from_millis(500);
+            draft.wait(format!("map {} to become usable", map.map.name), Some(wake));
+        }
+    }
+}
+
+/// multipathd makes the map, from any path whose identity udev has found out (C3, C5). The first try may come
+/// before multipathd has heard of the path; then it is told.
+fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) {
+    let known = progress.iter().find_map(|(_, p)| match p {
+        Progress::Present(device) if device.udev_done() && device.device.wwid.as_ref() == Some(wwid) => {
+            device.block()
+        }
+        _ => None,
+    });
+    let Some(block) = known else {
+        if progress.iter().any(|(_, p)| matches!(p, Progress::Present(_))) {
+            draft.wait("udev to finish with the first disk", Some(view.now + Duration::from_millis(500)));
+        }
+        return;
+    };
+    let add_map = Step::AddMap(wwid.clone());
+    let tries = view.ledger.tries(&add_map).count();
+    let add_path = Step::AddPath(block.name.clone());
+    if tries >= 2 && view.ledger.tries(&add_path).count() < tries / 2 && !view.ledger.running(&add_map) {
+        draft.steps.push(add_path);
+    } else if !view.ledger.running(&add_path) {
+        draft.want(view, add_map, u32::MAX, Duration::from_millis(100));
+    }
+}
+
+/// No map, and nothing left to try or no time: the one device where the caller allows it (C11), or the end.
+fn without_map(
+    goal: &Attach,
+    progress: &[(&WantedPath, Progress<'_>)],
+    draft: Draft,
+    view: &View<'_>,
+) -> Decision {
+    if goal.allow_single_device && view.topology.map.is_none() {
+        for (_, p) in progress {
+            let Progress::Present(device) = p else { continue };
+            match read_device(device, view) {
+                Some(Ok(())) => return Decision::Done,
+                Some(Err(step)) => {
+                    let wake = Some(view.now + Duration::from_millis(200));
+                    return Decision::Act { steps: step, wake, waiting: vec!["the single device".into()] };
+                }
+                None => {}
+            }
+        }
+    }
+    let mut error = Error::new(ErrorKind::NotAttached, "no usable multipath map could be formed in time");
+    for (path, p) in progress {
+        if let Progress::Failed(why) = p {
+            error = error.cause(format!("{}: {why}", path.endpoint));
+        }
+    }
+    for what in draft.waiting {
+        error = error.cause(format!("still waiting for {what}"));
+    }
+    let refused = view.ledger.entries().iter().rev().find_map(|entry| match (&entry.step, &entry.ended) {
+        (Step::AddMap(_), Some((_, ending))) if !ending.is_ok() => Some(ending.reason()),
+        _ => None,
+    });
+    if let Some(why) = refused {
+        error = error.cause(format!("multipathd: {why}"));
+    }
+    Decision::Refused(
+        error.hint("see what multipathd says of the device: multipathd show paths; is it blacklisted?"),
+    )
+}
+
+/// Whether a disk was read: `Some(Err(steps))` while that is being found out, `None` when it cannot be.
+fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<Step>>> {
+    let block = device.block()?;
+    let step = Step::VerifyRead { device: block.name.clone(), number: block.number };
+    match view.ledger.last(&step) {
+        _ if view.ledger.running(&step) => Some(Err(Vec::new())),
+        Some((_, Ending::Ok)) => Some(Ok(())),
+        _ if view.ledger.failures(&step) >= READ_TRIES => None,
+        _ => Some(Err(vec![step])),
+    }
+}
+
+/// The portals are tried in turn, and one that did not work is cleaned up before the next is tried, so that two
+/// paths of one volume never exist side by side (C14).
+fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
+    for (path, progress) in progress {
+        let mut draft = Draft::default();
+        let wake = Some(view.now + Duration::from_millis(500));
+        let given_up = view.ledger.tries(&Step::Release(path.endpoint.clone())).next().is_some();
+        let spent = match progress {
+            _ if given_up => true,
+            Progress::Needs(step) => {
+                draft.steps.push(step.clone());
+                false
+            }
+            Progress::Waits { what, wake } => {
+                draft.wait(what.clone(), *wake);
+                false
+            }
+            Progress::Present(device) if !device.udev_done() => {
+                draft.wait("udev to finish with the disk", wake);
+                false
+            }
+            Progress::Present(device) => match usable_single(&mut draft, device, view) {
+                Some(true) => return Decision::Done,
+                Some(false) => false,
+                None => true,
+            },
+            Progress::Failed(_) | Progress::Refused(_) => true,
+        };
+        if spent && detach::steps(&cleaning(path), view, &mut draft) {
+            continue;
+        }
+        if view.now >= goal.deadline {
+            break;
+        }
+        draft.wait("the goal", Some(goal.deadline));
+        return draft.act();
+    }
+    Decision::Refused(no_path(progress))
+}
+
+/// A single disk is usable when it can be read. Where the host's configuration maps it anyway, the map is what
+/// is handed out: two users of one volume, past each other's caches, would lose data. `None`: not usable.
+fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Option<bool> {
+    if let Some(map) = &view.topology.map {
+        if read_from(map, view).is_some() {
+            return Some(true);
+        }
+        prove(draft, map, view);
+        return Some(false);
+    }
+    if device.claimed_by_multipath() {
+        draft.wait("multipathd to map the disk", Some(view.now + Duration::from_millis(500)));
+        return Some(false);
+    }
+    match read_device(device, view)? {
+        Ok(()) => Some(true),
+        Err(steps) => {
+            draft.wait("a first read", None);
+            draft.steps.extend(steps);
+            Some(false)
+        }
+    }
+}
+
+/// The clean-up of one portal of a single-path attach.
+fn cleaning(path: &WantedPath) -> Detach {
+    Detach { paths: vec![path.clone()], wwid: None, on_dirty: OnDirty::NothingWritten, ..Detach::default() }
+}
+
+fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
+    let mut error = Error::new(
+        ErrorKind::NotAttached,
+        match progress {
+            [(path, _)] => format!("the only portal, {}, did not work", path.endpoint),
+            _ => format!("none of the {} portals worked", progress.len()),
+        },
+    );
+    for (path, p) in progress {
+        match p {
+            Progress::Failed(why) => error = error.cause(format!("{}: {why}", path.endpoint)),
+            Progress::Waits { what, .. } => {
+                error = error.cause(format!("{}: still waiting for {what}", path.endpoint));
+            }
+            Progress::Present(_) => {
+                error = error.cause(format!("{}: the disk cannot be read", path.endpoint))
+            }
+            _ => error = error.cause(format!("{}: not tried: no time was left", path.endpoint)),
+        }
+    }
+    error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
+}
+
+/// The paths that are given up, and why: for the report.
+pub fn failed_paths(goal: &Attach, view: &View<'_>) -> BTreeMap<Endpoint, String> {
+    let reason = |path: &WantedPath| match path::progress(goal, path, view) {
+        Progress::Failed(why) => Some(why),
+        Progress::Waits { what, .. } => Some(format!("not there in time: waiting for {what}")),
+        Progress::Needs(step) => Some(format!("not there in time: next was to {step}")),
+        Progress::Refused(error) => Some(error.message),
+        Progress::Present(_) => None,
+    };
+    goal.paths.iter().filter_map(|path| Some((path.endpoint.clone(), reason(path)?))).collect()
+}

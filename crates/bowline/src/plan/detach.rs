@@ -1,0 +1,357 @@
+//! Back again: the same rules clean up after a disconnect, a failed connect and a crash (D1).
+//!
+//! Order is safety: nobody uses it, data is flushed, the map goes, the devices go, multipathd and the wwids file
+//! forget, and only then do sessions and records go (D14). Each rule asks the observation whether the one
+//! before it has come true.
+
+use std::time::Duration;
+
+use bowline_host::Wwid;
+use bowline_host::names::{BlockName, DevNumber};
+use bowline_host::openers::Opener;
+
+use super::{Decision, Draft, Step, View};
+use crate::connection::WantedPath;
+use crate::error::{Error, ErrorKind};
+use crate::ledger::Ending;
+use crate::policy::OnDirty;
+use crate::topology::{DeviceView, MapView};
+
+/// The goal of a disconnect, and of every clean-up.
+#[derive(Debug, Clone)]
+pub struct Detach {
+    /// The volume's paths.
+    pub paths: Vec<WantedPath>,
+    /// Its identity, where it is known.
+    pub wwid: Option<Wwid>,
+    /// What becomes of data that cannot be written.
+    pub on_dirty: OnDirty,
+    /// The map is gone and was flushed before it went: its disks hold no data of ours (journal).
+    pub flushed: bool,
+    /// The wwids file had the identity before us.
+    pub keep_wwid: bool,
+    /// How many tries a flush has.
+    pub flush_tries: u32,
+}
+
+impl Default for Detach {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            wwid: None,
+            on_dirty: OnDirty::Refuse,
+            flushed: false,
+            keep_wwid: false,
+            flush_tries: 3,
+        }
+    }
+}
+
+/// Openers that pass by (udev's workers, multipathd) get this long.
+const OPENER_PATIENCE: Duration = Duration::from_secs(60);
+/// Tries to remove a map: it is refused while udev holds it for a moment.
+const REMOVE_TRIES: u32 = 40;
+/// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
+const RELEASE_TRIES: u32 = 8;
+/// Tries of every other clean-up step.
+const TRIES: u32 = 3;
+
+/// What to do next.
+pub fn plan(goal: &Detach, view: &View<'_>) -> Decision {
+    let mut draft = Draft::default();
+    match refusal(goal, view) {
+        Some(error) => Decision::Refused(error),
+        None => match steps(goal, view, &mut draft) {
+            true => Decision::Done,
+            false => draft.act(),
+        },
+    }
+}
+
+/// Adds what is to be done; true when nothing is left to do, or nothing that could still succeed.
+pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
+    if remove_map(goal, view, draft) {
+        let devices_gone = delete_devices(goal, view, draft);
+        if devices_gone {
+            forget(goal, view, draft);
+        }
+        release(goal, view, draft);
+    }
+    draft.is_empty()
+}
+
+/// What forbids to go on, everything being intact so far (D7).
+fn refusal(goal: &Detach, view: &View<'_>) -> Option<Error> {
+    foreign(goal, view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
+}
+
+/// A map with devices that are not of this connection is not ours alone.
+fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
+    if let Some(map) = view.topology.foreign_maps.first() {
+        return Some(
+            Error::new(
+                ErrorKind::Refused,
+                format!("map {} holds a device of this volume, but is volume {}", map.name, map.wwid),
+            )
+            .hint("the LUN was reused while a stale device was there; find out whose map it is"),
+        );
+    }
+    let map = view.topology.map.as_ref()?;
+    let own: Vec<DevNumber> =
+        view.topology.devices_of(&goal.paths).filter_map(|d| d.block()).map(|b| b.number).collect();
+    let strange = map.map.paths.iter().find(|path| !own.contains(&path.number))?;
+    // A path whose device is gone stays in the table for a moment, until multipathd hears of it.
+    let elsewhere = view.topology.sessions.iter().flat_map(|s| &s.devices);
+    let known = elsewhere.filter_map(|d| d.block()).any(|block| block.number == strange.number);
+    known.then(|| {
+        Error::new(
+            ErrorKind::Refused,
+            format!("map {} has a path ({}) that is not of this connection", map.map.name, strange.number),
+        )
+        .hint("disconnect with the connection properties the volume was connected with")
+    })
+}
+
+/// A live user is named and refused; openers that pass by are waited for (D7).
+fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
+    if goal.on_dirty == OnDirty::NothingWritten {
+        return None;
+    }
+    let users: Vec<String> = users(view).map(ToString::to_string).collect();
+    if users.is_empty() {
+        return None;
+    }
+    let name = match &view.topology.map {
+        Some(map) => format!("map {}", map.map.name),
+        None => "the device".to_owned(),
+    };
+    let mut error = Error::new(ErrorKind::Refused, format!("{name} is in use"));
+    for user in users {
+        error = error.cause(user);
+    }
+    Some(error.hint("unmount it or end the process, then disconnect again; nothing was changed"))
+}
+
+fn users<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Opener> {
+    view.topology.openers.iter().filter(|opener| !opener.passes_by())
+}
+
+/// A flush that failed for good: an I/O error at once, since the kernel reports a lost write only once (D11);
+/// a time-out after its tries.
+fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
+    if goal.on_dirty != OnDirty::Refuse {
+        return None;
+    }
+    view.ledger.entries().iter().find_map(|entry| {
+        let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
+        let over = match ending {
+            Ending::Final(_) => true,
+            Ending::TimedOut(_) | Ending::Failed(_) => view.ledger.failures(&entry.step) >= goal.flush_tries,
+            Ending::Ok | Ending::Skipped(_) => false,
+        };
+        over.then(|| {
+            Error::new(ErrorKind::Refused, format!("{device} could not be flushed, so it stays attached"))
+                .cause(ending.reason())
+                .hint("bring its paths back and disconnect again, or give the data up with --force")
+        })
+    })
+}
+
+/// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
+/// up or was never there).
+fn remove_map(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
+    let Some(map) = &view.topology.map else { return true };
+    if !quiet(map, view, draft) {
+        return false;
+    }
+    if goal.on_dirty != OnDirty::NothingWritten
+        && !flushed(goal, map.map.block_name(), map.map.number, view, draft)
+    {
+        return false;
+    }
+    if goal.on_dirty != OnDirty::Refuse && map.map.queueing && !map.map.paths.iter().any(|path| path.active) {
+        let step = Step::StopQueueing(map.map.name.clone());
+        if !view.ledger.succeeded(&step) && draft.want(view, step, TRIES, Duration::from_millis(200)) {
+            return false;
+        }
+    }
+    let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
+    let trying = draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50));
+    // Where data counts, nothing is taken apart below a map that will not go.
+    !trying && goal.on_dirty != OnDirty::Refuse
+}
+
+/// Openers that pass by hold the map for a moment: wait for them. Our own flush is one of them.
+fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
+    if view.topology.openers.is_empty() {
+        return true;
+    }
+    let removed = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
+    let first = view.ledger.tries(&removed).next().map_or(view.now, |entry| entry.began);
+    if view.now.since(first) > OPENER_PATIENCE {
+        return true;
+    }
+    let names: Vec<String> = view.topology.openers.iter().map(ToString::to_string).collect();
+    draft.wait(
+        format!("{} to close map {}", names.join(", "), map.map.name),
+        Some(view.now + Duration::from_millis(100)),
+    );
+    false
+}
+
+/// One successful flush is owed before anything is taken apart. Force tries once, and goes on.
+fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>, draft: &mut Draft) -> bool {
+    let step = Step::Sync { device, number };
+    if view.ledger.succeeded(&step) {
+        return true;
+    }
+    let tries = if goal.on_dirty == OnDirty::Discard { 1 } else { goal.flush_tries };
+    !draft.want(view, step, tries, Duration::from_secs(1))
+}
+
+/// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
+fn delete_devices(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
+    let devices: Vec<&DeviceView> = view.topology.devices_of(&goal.paths).collect();
+    for device in &devices {
+        if !unmapped_flush(goal, device, view, draft) {
+            continue;
+        }
+        let session_up = view
+            .topology
+            .sessions
+            .iter()
+            .any(|session| session.session.scsi_host == device.device.hctl.host && session.usable());
+        let step = Step::DeleteDevice {
+            hctl: device.device.hctl,
+            block: device.block().map(|block| block.name.clone()),
+            discard: goal.on_dirty != OnDirty::Refuse && !session_up,
+        };
+        if draft.want(view, step, TRIES, Duration::from_millis(500)) {
+            draft.wait(
+                format!("device {} to go", device.device.hctl),
+                Some(view.now + Duration::from_millis(200)),
+            );
+        }
+    }
+    devices.is_empty()
+}
+
+/// A disk that was used without a map is flushed by itself. One whose map was flushed and removed is not: what
+/// it could still hold would be nobody's write.
+fn unmapped_flush(goal: &Detach, device: &DeviceView, view: &View<'_>, draft: &mut Draft) -> bool {
+    let mapped = goal.flushed
+        || view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+    let Some(block) = device.block() else { return true };
+    if mapped || goal.on_dirty == OnDirty::NothingWritten {
+        return true;
+    }
+    flushed(goal, block.name.clone(), block.number, view, draft)
+}
+
+/// multipathd's memory and the wwids file keep nothing of the volume (C9).
+fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
+    let Some(wwid) = &goal.wwid else { return };
+    let paths = Step::ForgetPaths(wwid.clone());
+    let had_devices =
+        view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::DeleteDevice { .. }));
+    if had_devices && !view.ledger.succeeded(&paths) {
+        draft.want(view, paths, TRIES, Duration::from_millis(200));
+    }
+    if view.topology.wwid_on_file && !goal.keep_wwid {
+        draft.want(view, Step::ForgetWwid(wwid.clone()), TRIES, Duration::from_millis(200));
+    }
+}
+
+/// An endpoint is released when its device is gone and nothing of ours runs there (D14). A session without a
+/// claim goes too if we have just taken its device away and nobody else is on it (D4).
+fn release(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
+    for path in &goal.paths {
+        let endpoint = &path.endpoint;
+        let busy = view.ledger.entries().iter().any(|entry| {
+            entry.ended.is_none()
+                && match &entry.step {
+                    Step::PrepareRecord(e) | Step::Login(e) | Step::Scan { endpoint: e, .. } => e == endpoint,
+                    _ => false,
+                }
+        });
+        if busy {
+            draft.wait(format!("what is under way at {endpoint} to end"), None);
+            continue;
+        }
+        if view.topology.devices_of(std::slice::from_ref(path)).next().is_some() {
+            continue;
+        }
+        let step = Step::Release(endpoint.clone());
+        let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
+        let ours = || {
+            view.topology.session(endpoint).is_some_and(|session| {
+                session.devices.is_empty() && deleted_on(session.session.scsi_host, view)
+            })
+        };
+        if mine || (!view.claims.contains_key(endpoint) && ours() && !view.ledger.succeeded(&step)) {
+            draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
+        }
+    }
+}
+
+/// Whether we took a device off that SCSI host.
+fn deleted_on(scsi_host: bowline_host::ScsiHost, view: &View<'_>) -> bool {
+    view.ledger
+        .entries()
+        .iter()
+        .any(|entry| matches!(&entry.step, Step::DeleteDevice { hctl, .. } if hctl.host == scsi_host))
+}
+
+/// What is still there, one line each (D9).
+pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
+    let mut left = Vec::new();
+    if let Some(map) = &view.topology.map {
+        left.push(format!("multipath map {} ({})", map.map.name, map.map.wwid));
+    }
+    for device in view.topology.devices_of(&goal.paths) {
+        left.push(match device.block() {
+            Some(block) => format!("SCSI device {} ({})", block.name, device.device.hctl),
+            None => format!("SCSI device {}", device.device.hctl),
+        });
+    }
+    if view.topology.wwid_on_file && !goal.keep_wwid {
+        left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
+    }
+    for path in &goal.paths {
+        let mine = view.claims.get(&path.endpoint).is_some_and(|claim| claim.users.contains(view.id));
+        if !mine {
+            continue;
+        }
+        if let Some(session) = view.topology.session(&path.endpoint) {
+            left.push(format!("session {} to {}", session.session.sid, path.endpoint));
+        }
+        if view.topology.record(&path.endpoint).is_some() {
+            left.push(format!("node record of {}", path.endpoint));
+        }
+    }
+    left
+}
+
+/// Why, for every step that failed for good: the last failure only (D10).
+pub fn failures(view: &View<'_>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    let failed = view.ledger.entries().iter().rev().filter(|entry| seen.insert(entry.step.clone()));
+    let mut lines: Vec<String> = failed
+        .filter_map(|entry| {
+            let (_, ending) = entry.ended.as_ref()?;
+            let cleaning = matches!(
+                entry.step,
+                Step::RemoveMap { .. }
+                    | Step::DeleteDevice { .. }
+                    | Step::ForgetPaths(_)
+                    | Step::ForgetWwid(_)
+                    | Step::Release(_)
+                    | Step::Sync { .. }
+                    | Step::StopQueueing(_)
+            );
+            (cleaning && !ending.is_ok()).then(|| format!("{}: {}", entry.step, ending.reason()))
+        })
+        .collect();
+    lines.reverse();
+    lines
+}

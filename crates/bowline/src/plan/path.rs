@@ -1,0 +1,198 @@
+//! How far one path is, and what it needs next. The same rules serve single path and multipath (C4).
+
+use std::time::Duration;
+
+use bowline_host::Moment;
+use bowline_host::scsi::DeviceState;
+
+use super::attach::Attach;
+use super::{Step, View, backoff};
+use crate::connection::WantedPath;
+use crate::error::{Error, ErrorKind};
+use crate::ledger::Ending;
+use crate::topology::{DeviceView, SessionView};
+
+/// How far a path is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress<'a> {
+    /// It needs this step now.
+    Needs(Step),
+    /// Something is under way.
+    Waits {
+        /// What.
+        what: String,
+        /// When to look again where no event will tell.
+        wake: Option<Moment>,
+    },
+    /// Its disk is there.
+    Present(&'a DeviceView),
+    /// It is given up.
+    Failed(String),
+    /// It must not be used, and so must the whole volume.
+    Refused(Error),
+}
+
+/// Tries of a step that fails before iscsid is even asked (the node database is busy).
+const RECORD_TRIES: u32 = 4;
+/// A disk that has not attached to its SCSI device by then never will.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+
+/// How far `path` is.
+pub fn progress<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Progress<'a> {
+    claimed(path, view)
+        .or_else(|| logged_in(goal, path, view))
+        .or_else(|| scanned(goal, path, view))
+        .unwrap_or_else(|| present(path, view))
+}
+
+/// An endpoint is used only after it was claimed on disk (B4, B6), and logged in to only with a record that
+/// scans by hand (C15).
+fn claimed<'a>(path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
+    let endpoint = &path.endpoint;
+    let step = Step::PrepareRecord(endpoint.clone());
+    let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
+    let session = view.topology.session(endpoint).is_some();
+    if mine && !view.ledger.running(&step) && (session || view.topology.record(endpoint).is_some()) {
+        return None;
+    }
+    Some(next_try(step, RECORD_TRIES, Duration::from_millis(200), view, "cannot prepare the node record"))
+}
+
+/// A session must be logged in. Exit 15, "session exists", does not mean that it is.
+fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
+    let endpoint = &path.endpoint;
+    let session = view.topology.session(endpoint);
+    if session.is_some_and(SessionView::usable) {
+        return None;
+    }
+    let step = Step::Login(endpoint.clone());
+    if view.ledger.running(&step) {
+        return Some(Progress::Waits { what: format!("log in to {endpoint}"), wake: None });
+    }
+    match view.ledger.last(&step) {
+        // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
+        Some((when, Ending::Ok)) | Some((when, Ending::Skipped(_))) => {
+            let limit = when + goal.login.bound();
+            let wake = view.now + Duration::from_millis(50);
+            Some(match view.now < limit {
+                true => Progress::Waits { what: format!("the session to {endpoint}"), wake: Some(wake) },
+                false => {
+                    Progress::Failed("iscsid says that the session exists, but it is not logged in".into())
+                }
+            })
+        }
+        None if session.is_some() && view.ledger.tries(&step).next().is_none() => Some(Progress::Needs(step)),
+        _ => Some(next_try(step, 2, Duration::from_secs(1), view, "login")),
+    }
+}
+
+/// The LUN is scanned for by us, on this session's host and no other (C12, C13). A device that was there before
+/// our scan, and is not a live attachment's, proves nothing: sysfs remembers the identity of the first scan (B3).
+fn scanned<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
+    let session = view.topology.session(&path.endpoint)?;
+    let scsi_host = session.session.scsi_host;
+    let scan = Step::Scan { endpoint: path.endpoint.clone(), scsi_host, lun: path.lun };
+    let device = session.device(path.lun);
+    let begun = view.ledger.tries(&scan).next().is_some();
+    match device {
+        Some(device) if !begun && !goal.live => Some(stale(path, device, view)),
+        Some(_) if !view.ledger.running(&scan) => None,
+        Some(device) if device.block().is_some() => None,
+        _ if view.ledger.running(&scan) => Some(Progress::Waits {
+            what: format!("scan for LUN {} of {}", path.lun, path.endpoint),
+            wake: None,
+        }),
+        _ => Some(rescan(goal, path, scan, view)),
+    }
+}
+
+/// A scan that found nothing is tried again `scan_attempts` times in all: the target may still be mapping.
+fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> Progress<'a> {
+    let tries = view.ledger.tries(&scan).count() as u32;
+    let Some((when, ending)) = view.ledger.last(&scan) else { return Progress::Needs(scan) };
+    if tries >= goal.scan_attempts {
+        return Progress::Failed(match ending {
+            Ending::Ok => {
+                format!("LUN {} is not there: the target does not export it to this initiator", path.lun)
+            }
+            other => format!("scan for LUN {}: {}", path.lun, other.reason()),
+        });
+    }
+    let next = when + backoff(tries - 1, Duration::from_millis(500), view.seed);
+    match view.now >= next {
+        true => Progress::Needs(scan),
+        false => Progress::Waits { what: scan.to_string(), wake: Some(next) },
+    }
+}
+
+/// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's, and then we do
+/// not know whose data it is.
+fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progress<'a> {
+    let held: Vec<String> = device.block().iter().flat_map(|b| &b.holders).map(ToString::to_string).collect();
+    let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
+    if !held.is_empty() {
+        return Progress::Refused(
+            Error::new(
+                ErrorKind::Identity,
+                format!(
+                    "LUN {} of {} was attached before, as {name}, by nobody bowline knows, and {} holds it",
+                    path.lun,
+                    path.endpoint,
+                    held.join(", ")
+                ),
+            )
+            .hint(format!("find out who uses {name}; once nothing holds it, connect again")),
+        );
+    }
+    let step = Step::DeleteDevice {
+        hctl: device.device.hctl,
+        block: device.block().map(|b| b.name.clone()),
+        discard: false,
+    };
+    next_try(step, 3, Duration::from_millis(500), view, "the stale device cannot be deleted")
+}
+
+/// The device is there; it becomes a disk a moment after the scan returned.
+fn present<'a>(path: &WantedPath, view: &View<'a>) -> Progress<'a> {
+    let waits = |what: String| Progress::Waits { what, wake: Some(view.now + Duration::from_millis(200)) };
+    let Some(device) = view.topology.device(path) else {
+        return waits(format!("the device of {}", path.endpoint));
+    };
+    if device.device.state == DeviceState::Going {
+        return waits(format!("the old device {} to go", device.device.hctl));
+    }
+    if device.block().is_some() {
+        return Progress::Present(device);
+    }
+    let session = view.topology.session(&path.endpoint).map(|view| view.session.scsi_host);
+    let scanned = session.and_then(|scsi_host| {
+        view.ledger.last(&Step::Scan { endpoint: path.endpoint.clone(), scsi_host, lun: path.lun })
+    });
+    match scanned {
+        Some((when, _)) if view.now.since(when) > DISK_LIMIT => {
+            Progress::Failed(format!("device {} is no disk", device.device.hctl))
+        }
+        _ => waits(format!("the disk of {}", device.device.hctl)),
+    }
+}
+
+/// The step, its retries with back-off, or the end of the path.
+fn next_try<'a>(step: Step, tries: u32, base: Duration, view: &View<'a>, what: &str) -> Progress<'a> {
+    if view.ledger.running(&step) {
+        return Progress::Waits { what: step.to_string(), wake: None };
+    }
+    let tried = view.ledger.tries(&step).count() as u32;
+    match view.ledger.last(&step) {
+        None => Progress::Needs(step),
+        Some((_, Ending::Final(why))) => Progress::Failed(format!("{what}: {why}")),
+        Some((_, Ending::Ok)) if tried >= tries => Progress::Failed(format!("{what}: it took no effect")),
+        Some((_, ending)) if tried >= tries => Progress::Failed(format!("{what}: {}", ending.reason())),
+        Some((when, _)) => {
+            let next = when + backoff(tried - 1, base, view.seed);
+            match view.now >= next {
+                true => Progress::Needs(step),
+                false => Progress::Waits { what: step.to_string(), wake: Some(next) },
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The loop: observe, plan, act in parallel, wait for something to happen, observe again, until the goal is
+//! reached, refused, or out of time.
+//!
+//! It subscribes to uevents first and then looks, so nothing that happens in between is missed; between events it
+//! sleeps. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
+//! still running, to the clean-up.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline_host::host::{Uevent, UeventNotice, UeventStream};
+use bowline_host::iscsi::Endpoint;
+use bowline_host::{Host, Moment};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::act::{self, Context};
+use crate::cancel::Cancel;
+use crate::claims::{self, Claim};
+use crate::connection::Chap;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::journal::{self, Attachment};
+use crate::ledger::{Ending, Ledger};
+use crate::narrate::Narrator;
+use crate::plan::attach::Attach;
+use crate::plan::detach::Detach;
+use crate::plan::{Decision, Step, View, attach, detach};
+use crate::policy::{LoginPolicy, OnDirty};
+use crate::topology::{Scope, Topology, observe};
+
+/// What is to become true.
+#[derive(Debug, Clone)]
+pub enum Goal {
+    /// The volume is attached.
+    Attach(Attach),
+    /// Nothing of the attachment is left.
+    Detach(Detach),
+}
+
+/// What was last seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The host.
+    pub topology: Topology,
+    /// The claims.
+    pub claims: BTreeMap<Endpoint, Claim>,
+}
+
+/// How a pursuit ended.
+#[derive(Debug)]
+pub enum Pursuit {
+    /// The goal is reached, or nothing is left that could still help it (a clean-up then names what is left).
+    Done(Seen),
+    /// It cannot be reached.
+    Refused(Error, Seen),
+    /// Time is up; what it was waiting for.
+    Deadline(Vec<String>, Seen),
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+/// What wakes the loop.
+enum Wake {
+    Step(Step, Ending),
+    Something,
+    Cancelled,
+}
+
+/// Uevents come in bursts: what arrives within this time is looked at once.
+const BURST: Duration = Duration::from_millis(8);
+
+type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Step, Ending)> + Send + 'a>>>;
+
+/// The loop's state.
+pub struct Runner<'a> {
+    host: &'a dyn Host,
+    chap: Option<&'a Chap>,
+    login: LoginPolicy,
+    flush: Duration,
+    id: &'a str,
+    seed: u64,
+    stream: Box<dyn UeventStream>,
+    running: Running<'a>,
+    /// What was tried.
+    pub ledger: Ledger,
+    narrator: Narrator<'a>,
+    /// The attachment, as it is on disk. `None` while nothing of it is written: a volume that somebody else
+    /// attached has no journal.
+    pub journal: Option<Attachment>,
+}
+
+impl<'a> Runner<'a> {
+    /// A loop for one attachment.
+    ///
+    /// # Errors
+    /// When uevents cannot be subscribed to.
+    pub fn new(
+        host: &'a dyn Host,
+        id: &'a str,
+        chap: Option<&'a Chap>,
+        login: LoginPolicy,
+        flush: Duration,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            host,
+            chap,
+            login,
+            flush,
+            id,
+            seed: u64::from(host.process_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            stream: host.uevents()?,
+            running: FuturesUnordered::new(),
+            ledger: Ledger::default(),
+            narrator: Narrator::new(observer, host.now()),
+            journal: None,
+        })
+    }
+
+    /// The attachment's id.
+    pub(crate) fn id(&self) -> &str {
+        self.id
+    }
+
+    /// The host's clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.host.now()
+    }
+
+    /// The journal of an attachment of which nothing is left goes last.
+    pub(crate) fn forget(&mut self) -> Result<(), Error> {
+        self.journal = None;
+        journal::remove(self.host, self.id)
+    }
+
+    /// Tells the observer.
+    pub fn tell(&mut self, event: Event) {
+        self.narrator.tell(self.host.now(), event);
+    }
+
+    /// Works towards a goal until it is reached, refused, out of time, or cancelled.
+    ///
+    /// # Errors
+    /// When the host cannot be observed or the journal cannot be written.
+    pub async fn pursue(
+        &mut self,
+        mut goal: Goal,
+        deadline: Moment,
+        cancel: &mut Cancel,
+    ) -> Result<Pursuit, Error> {
+        loop {
+            self.drain();
+            let seen = self.observe_for(&mut goal)?;
+            let now = self.host.now();
+            let view = View {
+                id: self.id,
+                topology: &seen.topology,
+                claims: &seen.claims,
+                ledger: &self.ledger,
+                now,
+                seed: self.seed,
+            };
+            let decision = match &goal {
+                Goal::Attach(goal) => attach::plan(goal, &view),
+                Goal::Detach(goal) => detach::plan(goal, &view),
+            };
+            self.narrator.compare(&goal, &view);
+            let (steps, wake, waiting) = match decision {
+                Decision::Done => return Ok(Pursuit::Done(seen)),
+                Decision::Refused(error) => return Ok(Pursuit::Refused(error, seen)),
+                Decision::Act { steps, wake, waiting } => (steps, wake, waiting),
+            };
+            if now >= deadline {
+                return Ok(Pursuit::Deadline(waiting, seen));
+            }
+            if cancel.asked() {
+                return Ok(Pursuit::Cancelled);
+            }
+            self.begin(steps)?;
+            let wake = wake.map_or(deadline, |wake| wake.min(deadline));
+            match self.wait(wake, cancel).await? {
+                Wake::Step(step, ending) => {
+                    self.narrator.ended(self.host.now(), &step, &ending);
+                    self.ledger.end(&step, self.host.now(), ending);
+                }
+                Wake::Something | Wake::Cancelled => {}
+            }
+        }
+    }
+
+    /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
+    pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
+        let (paths, wwid, openers) = match goal {
+            Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), false),
+            Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), goal.on_dirty != OnDirty::NothingWritten),
+        };
+        let wwid = wwid.or_else(|| self.journal.as_ref().and_then(|journal| journal.wwid.clone()));
+        let flushing =
+            self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
+        let scope = Scope { paths: paths.clone(), wwid, openers: openers && !flushing };
+        let topology = observe(self.host, &scope)?;
+        let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
+        let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
+        let shown = devices.iter().find_map(|view| view.device.wwid.clone());
+        let fresh = devices.iter().all(|view| !view.udev_done()) && topology.map.is_none();
+        let on_file = topology.wwid_on_file;
+        if let (Some(journal), Some(wwid)) = (&mut self.journal, &shown)
+            && journal.wwid.as_ref() != Some(wwid)
+            && matches!(goal, Goal::Attach(_))
+        {
+            journal.wwid = Some(wwid.clone());
+            // Only before udev is done with the first disk can an entry not be of this attach's making.
+            journal.keep_wwid = fresh && (on_file || bowline_host::multipath::wwid_on_file(self.host, wwid)?);
+            journal::store(self.host, journal)?;
+        }
+        if let Goal::Detach(goal) = goal {
+            goal.wwid =
+                goal.wwid.take().or(shown).or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+        }
+        Ok(Seen { topology, claims })
+    }
+
+    fn begin(&mut self, steps: Vec<Step>) -> Result<(), Error> {
+        for step in steps {
+            if self.ledger.running(&step) {
+                continue;
+            }
+            self.before(&step)?;
+            let now = self.host.now();
+            self.narrator.begins(now, &step);
+            self.ledger.begin(step.clone(), now);
+            let context = Context {
+                host: self.host,
+                id: self.id,
+                chap: self.chap,
+                login: self.login,
+                flush: self.flush,
+            };
+            self.running.push(Box::pin(async move {
+                let ending = act::perform(context, &step).await;
+                (step, ending)
+            }));
+        }
+        Ok(())
+    }
+
+    /// A map that goes was flushed: its disks hold nothing then, also for whoever finishes this after a crash.
+    fn before(&mut self, step: &Step) -> Result<(), Error> {
+        let flushed = |entry: &crate::ledger::Entry| {
+            matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Ok))))
+        };
+        match &mut self.journal {
+            Some(journal) if matches!(step, Step::RemoveMap { .. }) && !journal.flushed => {
+                journal.flushed = self.ledger.entries().iter().any(flushed);
+                if journal.flushed { journal::store(self.host, journal) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sleeps until a step ends, something happens that concerns block devices or sessions, the caller asks to
+    /// stop, or `until`.
+    async fn wait(&mut self, until: Moment, cancel: &mut Cancel) -> Result<Wake, Error> {
+        let was_asked = cancel.asked();
+        let mut sleep = pin!(self.host.sleep_until(until));
+        loop {
+            let wake = {
+                let mut next = pin!(self.stream.next());
+                poll_fn(|context| {
+                    if let Poll::Ready(Some((step, ending))) = self.running.poll_next_unpin(context) {
+                        return Poll::Ready(Ok((Wake::Step(step, ending), true)));
+                    }
+                    if !was_asked && Pin::new(&mut *cancel).poll(context).is_ready() {
+                        return Poll::Ready(Ok((Wake::Cancelled, true)));
+                    }
+                    if let Poll::Ready(notice) = next.as_mut().poll(context) {
+                        return Poll::Ready(notice.map(|notice| (Wake::Something, concerns(&notice))));
+                    }
+                    sleep.as_mut().poll(context).map(|()| Ok((Wake::Something, true)))
+                })
+                .await?
+            };
+            match wake {
+                (_, false) => {}
+                (Wake::Something, true) => {
+                    let burst = self.host.now() + BURST;
+                    self.host.sleep_until(burst.min(until)).await;
+                    return Ok(Wake::Something);
+                }
+                (wake, true) => return Ok(wake),
+            }
+        }
+    }
+
+    /// Ends of steps and events that came meanwhile are taken in before looking.
+    fn drain(&mut self) {
+        while self.stream.try_next().is_some() {}
+    }
+
+    /// Waits for steps that are running to end, until `deadline`: none may be left behind unnoticed.
+    pub async fn settle(&mut self, deadline: Moment) {
+        while !self.running.is_empty() && self.host.now() < deadline {
+            let mut never = Cancel::never();
+            if let Ok(Wake::Step(step, ending)) = self.wait(deadline, &mut never).await {
+                self.ledger.end(&step, self.host.now(), ending);
+            }
+        }
+    }
+}
+
+/// Whether an event can be about a volume: disks, SCSI, iSCSI. Everything else wakes nobody.
+fn concerns(notice: &UeventNotice) -> bool {
+    match notice {
+        UeventNotice::Lost => true,
+        UeventNotice::Event(Uevent { subsystem, .. }) => {
+            matches!(subsystem.as_str(), "block" | "scsi" | "scsi_device" | "scsi_disk" | "iscsi_session")
+                || subsystem == "iscsi_connection"
+        }
+    }
+}

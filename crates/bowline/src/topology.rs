@@ -1,0 +1,270 @@
+//! What the host looks like now, as far as one volume goes: node records, sessions, SCSI devices, the map.
+//!
+//! Observing is a handful of small reads that cannot block. It starts from what the volume is made of
+//! (endpoints and LUN) and follows the kernel's own links: session to SCSI host, host and LUN to device, device
+//! to holders, holder to map, confirmed by the device-mapper UUID (C8). Nothing is found through /dev (D12).
+
+use std::collections::BTreeSet;
+
+use bowline_host::dm::{self, Map};
+use bowline_host::iscsi::{self, Endpoint, NodeRecord, Session, SessionState};
+use bowline_host::names::{BlockName, DevNumber};
+use bowline_host::openers::{self, Opener};
+use bowline_host::scsi::{self, BlockDevice, ScsiDevice};
+use bowline_host::udev::{self, UdevRecord};
+use bowline_host::{Host, Lun, Wwid, multipath};
+
+use crate::connection::WantedPath;
+use crate::error::Error;
+
+/// What to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The volume's paths.
+    pub paths: Vec<WantedPath>,
+    /// The volume's identity, where it is known: its map is then looked for even when no device is left.
+    pub wwid: Option<Wwid>,
+    /// Whether to look for who has the volume open. It reads all of /proc, so only a detach asks for it.
+    pub openers: bool,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// Node records of the volume's targets.
+    pub records: Vec<NodeRecord>,
+    /// Sessions of the volume's targets.
+    pub sessions: Vec<SessionView>,
+    /// The volume's map.
+    pub map: Option<MapView>,
+    /// Multipath maps that hold a device of this volume and carry another identity.
+    pub foreign_maps: Vec<Map>,
+    /// Whether multipath's wwids file has the volume's identity.
+    pub wwid_on_file: bool,
+    /// Who has the map or, where there is none, a device of the volume open. Empty unless asked for.
+    pub openers: Vec<Opener>,
+}
+
+/// A session and what hangs below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// The session.
+    pub session: Session,
+    /// Every SCSI device below it, of this volume or not.
+    pub devices: Vec<DeviceView>,
+}
+
+/// A SCSI device, and what udev knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceView {
+    /// The device.
+    pub device: ScsiDevice,
+    /// udev's record, once there is one.
+    pub udev: Option<UdevRecord>,
+}
+
+/// The volume's map, and what udev knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapView {
+    /// The map.
+    pub map: Map,
+    /// As sysfs shows it: size, holders. `None` while it comes or goes.
+    pub block: Option<BlockDevice>,
+    /// udev's record, once there is one.
+    pub udev: Option<UdevRecord>,
+    /// Whether `/dev/mapper/NAME` leads to this map.
+    pub node: bool,
+}
+
+impl Topology {
+    /// The session made from an endpoint, the usable one first if there are several.
+    pub fn session(&self, endpoint: &Endpoint) -> Option<&SessionView> {
+        let of_endpoint = || self.sessions.iter().filter(|view| view.session.endpoint == *endpoint);
+        of_endpoint()
+            .find(|view| view.session.state == SessionState::LoggedIn)
+            .or_else(|| of_endpoint().next())
+    }
+
+    /// The record of an endpoint.
+    pub fn record(&self, endpoint: &Endpoint) -> Option<&NodeRecord> {
+        self.records.iter().find(|record| record.endpoint == *endpoint)
+    }
+
+    /// The device of a wanted path.
+    pub fn device(&self, path: &WantedPath) -> Option<&DeviceView> {
+        self.session(&path.endpoint)?.device(path.lun)
+    }
+
+    /// Every device of the volume, also below a second session of the same endpoint.
+    pub fn devices_of<'a>(&'a self, paths: &'a [WantedPath]) -> impl Iterator<Item = &'a DeviceView> {
+        self.sessions.iter().flat_map(move |view| {
+            let wanted = paths.iter().filter(|path| path.endpoint == view.session.endpoint);
+            wanted.filter_map(|path| view.device(path.lun))
+        })
+    }
+}
+
+impl SessionView {
+    /// The device with that LUN.
+    pub fn device(&self, lun: Lun) -> Option<&DeviceView> {
+        self.devices.iter().find(|view| view.device.hctl.lun == lun)
+    }
+
+    /// Whether it is logged in.
+    pub fn usable(&self) -> bool {
+        self.session.state == SessionState::LoggedIn
+    }
+}
+
+impl DeviceView {
+    /// Its block device's name and number.
+    pub fn block(&self) -> Option<&BlockDevice> {
+        self.device.block.as_ref()
+    }
+
+    /// Whether udev's rules have run for its first event.
+    pub fn udev_done(&self) -> bool {
+        self.udev.as_ref().is_some_and(|record| record.initialized)
+    }
+
+    /// Whether udev says that multipath claims the device (60-multipath.rules).
+    pub fn claimed_by_multipath(&self) -> bool {
+        self.udev.as_ref().and_then(|record| record.properties.get("DM_MULTIPATH_DEVICE_PATH"))
+            == Some(&"1".to_owned())
+    }
+}
+
+impl MapView {
+    /// Whether a disk is among its paths.
+    pub fn has(&self, number: DevNumber) -> bool {
+        self.map.paths.iter().any(|path| path.number == number)
+    }
+
+    /// Whether a disk is among its paths and used by the kernel now.
+    pub fn is_active(&self, number: DevNumber) -> bool {
+        self.map.paths.iter().any(|path| path.number == number && path.active)
+    }
+
+    /// Whether it can be handed out, as far as looking tells: a live table, not suspended, a path in use,
+    /// udev done with it, and its node in place. One read from it is still owed.
+    pub fn ready(&self) -> bool {
+        let udev = |key: &str| {
+            self.udev.as_ref().filter(|record| record.initialized).and_then(|r| r.properties.get(key))
+        };
+        self.map.live
+            && !self.map.suspended
+            && self.node
+            && self.map.paths.iter().any(|path| path.active)
+            && udev("DM_SUSPENDED").is_none_or(|value| value != "1")
+            && udev("MPATH_DEVICE_READY").is_some_and(|value| value == "1")
+    }
+}
+
+/// Looks.
+///
+/// # Errors
+/// When sysfs, the node database or device-mapper cannot be read: this host cannot do it.
+pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
+    let targets: BTreeSet<_> = scope.paths.iter().map(|path| &path.endpoint.iqn).collect();
+    let mut topology = Topology::default();
+    for iqn in &targets {
+        topology.records.extend(iscsi::records_of(host, iqn)?);
+    }
+    for session in iscsi::sessions(host)?.into_iter().filter(|s| targets.contains(&s.endpoint.iqn)) {
+        topology.sessions.push(view_session(host, session, scope)?);
+    }
+    find_maps(host, scope, &mut topology)?;
+    if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
+        topology.wwid_on_file = multipath::wwid_on_file(host, wwid)?;
+    }
+    if scope.openers {
+        topology.openers = find_openers(host, scope, &topology)?;
+    }
+    Ok(topology)
+}
+
+fn view_session(host: &dyn Host, session: Session, scope: &Scope) -> Result<SessionView, Error> {
+    let wanted = |lun| scope.paths.iter().any(|p| p.lun == lun && p.endpoint == session.endpoint);
+    let mut devices = Vec::new();
+    for device in scsi::devices(host, session.scsi_host)? {
+        let udev = match &device.block {
+            Some(block) if wanted(device.hctl.lun) => udev::record_of(host, block.number)?,
+            _ => None,
+        };
+        devices.push(DeviceView { device, udev });
+    }
+    Ok(SessionView { session, devices })
+}
+
+/// The volume's map: by the holders of its devices, and by its identity when that is known.
+fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<(), Error> {
+    let devices: Vec<&ScsiDevice> = topology.devices_of(&scope.paths).map(|view| &view.device).collect();
+    let holders: BTreeSet<&BlockName> =
+        devices.iter().filter_map(|device| device.block.as_ref()).flat_map(|block| &block.holders).collect();
+    let identity = scope.wwid.clone().or_else(|| devices.iter().find_map(|device| device.wwid.clone()));
+    let mut foreign = Vec::new();
+    let mut own = None;
+    for holder in holders {
+        match dm::map_at(host, holder)? {
+            Some(map) if identity.as_ref().is_none_or(|wwid| *wwid == map.wwid) => own = Some(map),
+            Some(map) => foreign.push(map),
+            None => {}
+        }
+    }
+    if let (None, Some(wwid)) = (&own, &identity) {
+        own = dm::map_of(host, wwid)?;
+    }
+    topology.foreign_maps = foreign;
+    topology.map = match own {
+        None => None,
+        Some(map) => {
+            let block = scsi::block_device(host, &map.block_name())?;
+            let udev = udev::record_of(host, map.number)?;
+            let node = leads_to(host, &map);
+            Some(MapView { map, block, udev, node })
+        }
+    };
+    Ok(())
+}
+
+/// Whether `/dev/mapper/NAME` is udev's link to this map (`../dm-N`).
+fn leads_to(host: &dyn Host, map: &Map) -> bool {
+    host.read_link(&format!("/dev/mapper/{}", map.name))
+        .is_ok_and(|target| target.rsplit('/').next() == Some(map.block_name().as_str()))
+}
+
+/// Who has the volume open. A partition's map (kpartx) is a part of the volume, not a user of it, so what
+/// counts is who has *it* open.
+fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
+    let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
+        Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
+        Some(_) => return Ok(Vec::new()),
+        None => topology
+            .devices_of(&scope.paths)
+            .filter_map(|v| v.block())
+            .map(|b| (b.name.clone(), b.number))
+            .collect(),
+    };
+    let mut found = BTreeSet::new();
+    while let Some((name, number)) = todo.pop() {
+        for opener in openers::openers_of(host, &name, number)? {
+            match &opener {
+                Opener::Holder(holder) if is_partition_map(host, holder) => {
+                    if let Some(block) = scsi::block_device(host, holder)? {
+                        todo.push((block.name, block.number));
+                    }
+                }
+                _ => {
+                    found.insert(opener);
+                }
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// kpartx gives a partition's map the UUID `partN-mpath-WWID` (multipath-tools 0.9.4 `kpartx/kpartx.c`).
+fn is_partition_map(host: &dyn Host, holder: &BlockName) -> bool {
+    host.read(&format!("/sys/class/block/{holder}/dm/uuid"))
+        .is_ok_and(|uuid| uuid.starts_with(b"part") && uuid.windows(7).any(|part| part == b"-mpath-"))
+}

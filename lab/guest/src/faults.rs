@@ -1,0 +1,125 @@
+//! The faults of the network, and their end.
+//!
+//! Packets are dropped at the initiator's INPUT, as in the experiment that users reported from; resets
+//! and delays come from the target's side, where they would come from in a data centre.
+
+use std::str::FromStr;
+
+use lab_wire::Failure;
+
+use crate::layout::{TARGET_NAMESPACE, initiator_interface, target_interface};
+use crate::program::{run, run_line};
+
+/// The share of packets to drop, above 0 and up to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(f64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate: write 20% or 0.2, above 0 and at most 100%");
+        let value = match text.strip_suffix('%') {
+            Some(percent) => percent.parse::<f64>().map_err(|_| wrong())? / 100.0,
+            None => text.parse::<f64>().map_err(|_| wrong())?,
+        };
+        if value > 0.0 && value <= 1.0 { Ok(Self(value)) } else { Err(wrong()) }
+    }
+}
+
+impl Rate {
+    /// The iptables match; none when every packet is meant.
+    fn matching(self) -> String {
+        if self.0 >= 1.0 {
+            String::new()
+        } else {
+            format!("-m statistic --mode random --probability {}", self.0)
+        }
+    }
+}
+
+/// Drops a share of what arrives from these portals.
+pub fn drop_packets(rate: Rate, portals: &[u8]) -> Result<(), Failure> {
+    for &portal in portals {
+        let interface = initiator_interface(portal);
+        run_line(&format!("iptables -w -A INPUT -i {interface} {} -j DROP", rate.matching()))?;
+    }
+    Ok(())
+}
+
+/// Answers every TCP segment to these portals with a reset.
+pub fn reject(portals: &[u8]) -> Result<(), Failure> {
+    for &portal in portals {
+        let interface = target_interface(portal);
+        let rule = format!("iptables -w -A INPUT -i {interface} -p tcp -j REJECT --reject-with tcp-reset");
+        run_at_target(&rule)?;
+    }
+    Ok(())
+}
+
+/// Delays what these portals send; a second time changes the delay.
+pub fn delay(milliseconds: u32, portals: &[u8]) -> Result<(), Failure> {
+    for &portal in portals {
+        let interface = target_interface(portal);
+        run_at_target(&format!("tc qdisc replace dev {interface} root netem delay {milliseconds}ms"))?;
+    }
+    Ok(())
+}
+
+/// Removes every fault.
+pub fn heal() -> Result<(), Failure> {
+    if uses_iptables() {
+        run_line("iptables -w -F INPUT")?;
+        run_at_target("iptables -w -F INPUT")?;
+    }
+    for line in run_at_target("tc qdisc show")?.lines() {
+        if let Some(interface) = delayed_interface(line) {
+            run_at_target(&format!("tc qdisc del dev {interface} root"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether any iptables command ran in this guest: listing rules would itself load the modules.
+fn uses_iptables() -> bool {
+    let modules = std::fs::read_to_string("/proc/modules").unwrap_or_default();
+    modules.lines().any(|line| line.starts_with("nf_tables ") || line.starts_with("ip_tables "))
+}
+
+/// The interface in a line of `tc qdisc show`, if the line is of a delay.
+fn delayed_interface(line: &str) -> Option<&str> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = words.iter().position(|&word| word == "dev")?;
+    (words.get(1) == Some(&"netem")).then(|| words.get(at + 1).copied()).flatten()
+}
+
+fn run_at_target(line: &str) -> Result<String, Failure> {
+    let namespace = format!("--net={TARGET_NAMESPACE}");
+    let words: Vec<&str> = ["nsenter", &namespace].into_iter().chain(line.split_whitespace()).collect();
+    run(&words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates() {
+        assert_eq!("20%".parse(), Ok(Rate(0.2)));
+        assert_eq!("0.2".parse(), Ok(Rate(0.2)));
+        assert!("100%".parse::<Rate>().unwrap().matching().is_empty());
+        for wrong in ["0", "101%", "-1", "x", "", "NaN"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_delays_are_taken_back() {
+        assert_eq!(
+            delayed_interface("qdisc netem 8001: dev t2 root refcnt 2 limit 1000 delay 10ms"),
+            Some("t2")
+        );
+        assert_eq!(delayed_interface("qdisc noqueue 0: dev t1 root refcnt 2"), None);
+        assert_eq!(delayed_interface(""), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! The programs under test, built static so that they run in any guest whatever its C library.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use lab_wire::{Context, Failure};
+
+/// The packages that have programs for the guest.
+const PACKAGES: &[&str] = &["lab", "bowline-cli", "bowline-linux"];
+/// The programs; of bowline's own, those that exist.
+const PROGRAMS: &[&str] = &["lab", "bowline", "bowline-helper"];
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds, and says where the programs are. Cargo's own messages go to standard error, and only when it works.
+pub fn build(repo: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let target = repo.join("target/lab");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(repo).args(["build", "--quiet", "--release", "--bins", "--target", TRIPLE]);
+    command.arg("--target-dir").arg(&target);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    // The flags of a caller's own build would make it rebuild all, and may not be static.
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let status =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).status().context(|| "cannot start cargo")?;
+    if !status.success() {
+        return Err(Failure::new("the programs for the guest do not build, see above"));
+    }
+    let folder = target.join(TRIPLE).join("release");
+    Ok(PROGRAMS.iter().map(|program| folder.join(program)).filter(|path| path.exists()).collect())
+}
+
+/// Copies a program without its symbols, which the guest would only have to read.
+pub fn install(program: &Path, folder: &Path) -> Result<(), Failure> {
+    let to = folder.join(program.file_name().unwrap_or_default());
+    let stripped = Command::new("strip").arg("-o").arg(&to).arg(program).stderr(Stdio::null()).status();
+    if stripped.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    fs::copy(program, &to).map(drop).context(|| format!("cannot copy {}", program.display()))
+}
