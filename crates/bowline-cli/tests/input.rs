@@ -48,6 +48,7 @@ fn files_that_cannot_be_read() {
     let huge = place.file("huge.json", vec![b' '; (1 << 20) + 1]);
     wrong(&place, &huge, b"", "larger than 1048576 bytes");
     wrong(&place, "-", &vec![b' '; 3 << 20], "larger than 1048576 bytes");
+    wrong(&place, "/dev/stdin", b"", "ends too early");
     wrong(&place, "-", b"", "ends too early (line 1, column 0)");
     wrong(&place, "-", b"\xff\xfe", "is no valid JSON (line 1");
 }
@@ -148,7 +149,7 @@ fn not_root() {
         let ran = as_nobody(&[verb, which, "--json"]);
         assert_eq!((ran.code, ran.error()["kind"].as_str()), (6, Some("host")));
     }
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     let ran = as_nobody(&["connect", &file]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("Permission denied"), "{ran:?}");
