@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use common::{Place, Ran};
 use serde_json::{Value, json};
@@ -114,10 +115,12 @@ fn b8_no_output_shows_a_secret() {
     place.assert_untouched();
 }
 
-/// A copy of the command that another user can run, wherever this one was built.
+/// A copy of the command that another user can run, wherever this one was built. Made by another process: a
+/// descriptor of ours that is open for writing could be inherited by a child of another test, and the kernel
+/// runs no program that somebody has open for writing (ETXTBSY).
 fn for_everyone(place: &Place) -> PathBuf {
     let copy = place.0.join("bowline");
-    fs::copy(env!("CARGO_BIN_EXE_bowline"), &copy).unwrap();
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_bowline")).arg(&copy).status().unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
