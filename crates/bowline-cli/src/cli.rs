@@ -22,7 +22,7 @@ Exit codes:
 const EXAMPLES: &str = "\
 Examples:
   bowline connect volume.json
-  bowline connect --portal 10.0.1.2 --portal 10.0.2.2 --iqn iqn.2026-01.org.example:v1 --lun 1
+  bowline connect --portal 10.0.1.2 --iqn iqn.2026-01.org.example:v1 --lun 1
   bowline inspect
   bowline disconnect volume.json";
 
@@ -33,14 +33,15 @@ Examples:
   get-connection | bowline connect - --json
 
   # One target behind two portals, and the identity it must have
-  bowline connect --portal 10.0.1.2 --portal 10.0.2.2 --iqn iqn.2026-01.org.example:v1 \\
-      --lun 1 --wwid 3600140512345678
+  bowline connect --portal 10.0.1.2 --portal 10.0.2.2 --lun 1 \\
+      --iqn iqn.2026-01.org.example:v1 --wwid 3600140512345678
 
   # One path only, and no longer than half a minute
   bowline connect volume.json --single-path --deadline 30s
 
-With one --iqn, all portals lead to that target; with as many as portals, each portal leads to its own.
-Interrupted (SIGINT, SIGTERM), it undoes what it did before it ends; a second signal ends it at once.";
+With one --iqn, all portals lead to that target; with as many as there are
+portals, each portal leads to its own. Interrupted (SIGINT, SIGTERM), it undoes
+what it did before it ends; a second signal ends it at once.";
 
 const DISCONNECT_EXAMPLES: &str = "\
 Examples:
@@ -48,11 +49,18 @@ Examples:
   bowline disconnect /dev/mapper/mpatha
   get-connection | bowline disconnect -
 
-  # The data does not matter any more: leave a clean host, and give a flush ten seconds
+  # The data does not matter any more: give it ten seconds, then go on
   bowline disconnect volume.json --force --flush-timeout 10s
 
-Without --force nothing is lost silently: where data cannot be written, it stops, and everything stays as
-it was. What is not connected needs no disconnecting: that is a success.";
+Without --force no data is lost silently: where it cannot be written, the
+command stops, and everything stays as it was. To disconnect what is not
+connected is a success.";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  bowline inspect
+  bowline inspect /dev/mapper/mpatha
+  bowline inspect --json";
 
 /// Attach and detach iSCSI volumes over several paths
 ///
@@ -72,15 +80,15 @@ pub struct Cli {
 pub enum Verb {
     /// Attach a volume, and print the device to open
     ///
-    /// The volume is described by a CONNECTION, or by --portal, --iqn and --lun. What is connected already
-    /// is left as it is, and told.
+    /// The volume is described by a CONNECTION, or by --portal, --iqn and --lun. One that is attached already
+    /// is left as it is, and shown.
     #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Connect(ConnectArgs),
     /// Detach a volume, and remove all that its attachment made
     #[command(after_help = format!("{DISCONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Disconnect(DisconnectArgs),
-    /// Show attachments with their paths, and leftovers with the reason why they are such; change nothing
-    #[command(after_help = EXIT_CODES)]
+    /// Show attachments and their paths, and what is left over and why; change nothing
+    #[command(after_help = format!("{INSPECT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Inspect(InspectArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bowline completions bash > /etc/bash_completion.d/bowline")]
@@ -112,7 +120,6 @@ pub struct ConnectArgs {
     ///
     /// JSON as a storage controller hands it out: Cinder's `data` object, or the whole with
     /// `driver_volume_type`.
-    #[arg(required_unless_present_any = ["portal", "iqn", "lun"])]
     pub connection: Option<OsString>,
     /// Where the target listens: ADDRESS[:PORT], an IPv6 address in brackets (repeatable)
     #[arg(long, value_name = "P", requires_all = ["iqn", "lun"], conflicts_with = "connection")]
@@ -191,7 +198,7 @@ pub struct ReportArgs {
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Progress {
-    /// live on a terminal, plain elsewhere
+    /// Live on a terminal, plain elsewhere
     Auto,
     /// One line for each path, kept up to date
     Live,

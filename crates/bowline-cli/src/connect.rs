@@ -26,9 +26,11 @@ fn connection(args: &ConnectArgs) -> Result<Connection, Error> {
     match (&args.connection, args.lun) {
         (Some(source), _) => input::connection(source),
         (None, Some(lun)) => Connection::from_parts(&args.portal, &args.iqn, lun).map_err(wrong_argument),
-        (None, None) => {
-            Err(Error::new(ErrorKind::Input, "expected a CONNECTION, or --portal, --iqn and --lun"))
-        }
+        (None, None) => Err(Error::new(
+            ErrorKind::Input,
+            "no volume is named; expected a CONNECTION, or --portal, --iqn and --lun",
+        )
+        .hint("`bowline connect --help` shows examples")),
     }
 }
 

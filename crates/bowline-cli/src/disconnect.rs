@@ -40,7 +40,8 @@ fn which(argument: &OsStr) -> Result<Which, Error> {
     }
     let path = Path::new(argument);
     let is_file = argument == "-" || is_stream || (path.exists() && !path.is_dir());
-    if is_file || text.contains(['/', '{']) {
+    // A mistyped file must not pass for the id of something that is not attached, which would be a success.
+    if is_file || text.contains(['/', '{']) || text.ends_with(".json") {
         return input::connection(argument).map(|connection| Which::Connection(Box::new(connection)));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
@@ -97,10 +98,31 @@ mod tests {
         assert_eq!(meant("/dev/mapper/mpatha"), Ok("device /dev/mapper/mpatha".into()));
         assert_eq!(meant("/dev/null"), Ok("device /dev/null".into()));
         assert_eq!(meant("a1b2-c3"), Ok("attachment a1b2-c3".into()));
-        for wrong in ["", ".", "..", "a b", "x\n", "/dev/../etc/passwd", "no/such/file", "{\"a\":1}", "/tmp"]
-        {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "x\n",
+            "/dev/../etc/passwd",
+            "no/such/file",
+            "absent.json",
+            "{\"a\":1}",
+            "/tmp",
+        ] {
             assert_eq!(meant(wrong), Err(ErrorKind::Input), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn defaults_are_the_engines() {
+        use clap::Parser;
+        let options = |arguments: &[&str]| match crate::cli::Cli::try_parse_from(arguments).unwrap().verb {
+            crate::cli::Verb::Disconnect(args) => super::options(&args),
+            verb => panic!("{verb:?}"),
+        };
+        assert_eq!(options(&["bowline", "disconnect", "x"]), DisconnectOptions::default());
+        assert_eq!(options(&["bowline", "disconnect", "x", "--force"]).on_dirty, OnDirty::Discard);
     }
 
     fn report(outcome: Outcome) -> Disconnected {

@@ -22,36 +22,51 @@ pub fn man() -> Result<(), Error> {
     deliver(&page)
 }
 
-/// One page: the command, then each subcommand as a section whose parts are subsections.
+/// One page: the command, each subcommand as a section whose parts are subsections, and the exit codes once.
 fn page() -> io::Result<String> {
     let mut command = Cli::command();
     command.build();
     let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
 
-    let mut page = Vec::new();
-    let main = Man::new(command).section("8");
-    main.render_title(&mut page)?;
-    main.render_name_section(&mut page)?;
-    main.render_synopsis_section(&mut page)?;
-    main.render_description_section(&mut page)?;
-    let mut page = String::from_utf8_lossy(&page).into_owned();
+    let main = Man::new(command).section("8").manual("System administration");
+    let mut roff = Vec::new();
+    main.render_title(&mut roff)?;
+    let mut page = String::from_utf8_lossy(&roff).into_owned();
+    roff.clear();
+    main.render_name_section(&mut roff)?;
+    main.render_synopsis_section(&mut roff)?;
+    main.render_description_section(&mut roff)?;
+    page += &tidy(&roff, ".SH");
+
     for subcommand in subcommands {
-        let name = subcommand.get_name().to_uppercase();
-        page += &format!(".SH \"BOWLINE {name}\"\n");
+        page += &format!(".SH \"BOWLINE {}\"\n", subcommand.get_name().to_uppercase());
         let man = Man::new(subcommand);
-        let mut part = Vec::new();
-        man.render_synopsis_section(&mut part)?;
-        man.render_description_section(&mut part)?;
-        man.render_options_section(&mut part)?;
-        man.render_extra_section(&mut part)?;
-        for line in String::from_utf8_lossy(&part).lines() {
-            match line.strip_prefix(".SH ") {
-                Some(heading) => page += &format!(".SS {heading}\n"),
-                None => page += &format!("{line}\n"),
-            }
-        }
+        roff.clear();
+        man.render_synopsis_section(&mut roff)?;
+        man.render_description_section(&mut roff)?;
+        man.render_options_section(&mut roff)?;
+        man.render_extra_section(&mut roff)?;
+        page += tidy(&roff, ".SS").split(EXIT_CODES).next().unwrap_or_default();
     }
-    let mut extra = Vec::new();
-    main.render_extra_section(&mut extra)?;
-    Ok(page + &String::from_utf8_lossy(&extra))
+    roff.clear();
+    main.render_extra_section(&mut roff)?;
+    Ok(page + &tidy(&roff, ".SH").replace(EXIT_CODES, ".SH \"EXIT STATUS\"\n"))
+}
+
+/// The line that begins the exit codes in each help text.
+const EXIT_CODES: &str = "Exit codes:\n";
+
+/// Sections at the level wanted, a better name for what stands after the options, and without the preamble
+/// that each section repeats.
+fn tidy(roff: &[u8], level: &str) -> String {
+    let text = String::from_utf8_lossy(roff);
+    let lines = text.lines().filter(|line| !line.starts_with(".ie ") && !line.starts_with(".el "));
+    lines
+        .filter(|line| !["Example:", "Examples:"].contains(line))
+        .map(|line| match line.strip_prefix(".SH ") {
+            Some("EXTRA") => format!("{level} EXAMPLES\n"),
+            Some(heading) => format!("{level} {heading}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect()
 }

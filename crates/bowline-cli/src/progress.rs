@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline::Event;
@@ -23,8 +23,8 @@ pub const FRAME: Duration = Duration::from_millis(200);
 pub enum Display {
     /// Not at all.
     None,
-    /// A line each.
-    Plain,
+    /// A line each, unless it is no news.
+    Plain(Said),
     /// A JSON object each.
     Json,
     /// A line for each path.
@@ -44,18 +44,14 @@ struct Line<'a> {
 impl Display {
     /// The display that was asked for.
     pub fn new(args: ReportArgs) -> Self {
-        let how = match args.progress {
-            _ if args.quiet => Progress::None,
-            Progress::Auto if io::stderr().is_terminal() => Progress::Live,
-            Progress::Auto => Progress::Plain,
-            how => how,
-        };
-        match how {
+        // What is no terminal cannot be drawn over, also where that is asked for.
+        let can_draw = || io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb");
+        match args.progress {
+            _ if args.quiet => Self::None,
             Progress::None => Self::None,
             Progress::Json => Self::Json,
-            Progress::Live if io::stderr().is_terminal() => Self::Live(Live::default()),
-            // What is no terminal cannot be drawn over.
-            Progress::Live | Progress::Plain | Progress::Auto => Self::Plain,
+            Progress::Auto | Progress::Live if can_draw() => Self::Live(Live::default()),
+            Progress::Auto | Progress::Live | Progress::Plain => Self::Plain(Said::default()),
         }
     }
 
@@ -63,7 +59,12 @@ impl Display {
     pub fn show(&self, at: Duration, event: &Event) {
         match self {
             Self::None => {}
-            Self::Plain => complain(&plain(at, event)),
+            Self::Plain(said) => {
+                let (endpoint, text) = describe(event);
+                if said.is_news(endpoint, &text) {
+                    complain(&plain(at, endpoint, &text));
+                }
+            }
             Self::Json => {
                 let at = (at.as_secs_f64() * 1000.0).round() / 1000.0;
                 let line = Line { schema: bowline::report::SCHEMA, at, event };
@@ -90,16 +91,28 @@ impl Display {
     /// Takes live lines away: the result is what stays.
     pub fn finish(&self) {
         if let Self::Live(live) = self {
-            let _ = live.screen.clear();
+            live.lock().drain().for_each(|(_, line)| line.bar.finish_and_clear());
         }
     }
 }
 
+/// What was said last of each path, and of the volume.
+#[derive(Debug, Default)]
+pub struct Said(Mutex<HashMap<Option<Endpoint>, String>>);
+
+impl Said {
+    /// Whether it differs from what was said last: a step that is tried again is no news (C10), what it ends
+    /// with is.
+    fn is_news(&self, endpoint: Option<&Endpoint>, text: &str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(endpoint.cloned(), text.to_owned()).as_deref() != Some(text)
+    }
+}
+
 /// `[  0.8s] 10.0.1.2:3260 logged in`
-fn plain(at: Duration, event: &Event) -> String {
-    let (endpoint, text) = describe(event);
+fn plain(at: Duration, endpoint: Option<&Endpoint>, text: &str) -> String {
     let portal = endpoint.map_or(String::new(), |endpoint| format!("{} ", endpoint.portal));
-    format!("[{:>5.1}s] {portal}{}\n", at.as_secs_f64(), printable(&text))
+    format!("[{:>5.1}s] {portal}{}\n", at.as_secs_f64(), printable(text))
 }
 
 /// An event in words: the path it is about, if it is about one, and what happens.
@@ -165,7 +178,7 @@ impl Live {
                 | Event::MapRemoved { .. }
                 | Event::Flushed { .. }
         );
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lock();
         let line = lines.entry(endpoint.cloned()).or_insert_with(|| Activity {
             bar: self.line(),
             portal: endpoint.map(|endpoint| endpoint.portal),
@@ -173,7 +186,11 @@ impl Live {
             since: Instant::now(),
             settled,
         });
-        (line.text, line.since, line.settled) = (printable(&text).into_owned(), Instant::now(), settled);
+        let text = printable(&text);
+        if line.text != text {
+            // A step that is tried again goes on counting.
+            (line.text, line.since, line.settled) = (text.into_owned(), Instant::now(), settled);
+        }
         line.draw();
     }
 
@@ -186,8 +203,11 @@ impl Live {
     }
 
     fn draw(&self) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.values().filter(|line| !line.settled).for_each(Activity::draw);
+        self.lock().values().filter(|line| !line.settled).for_each(Activity::draw);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<Endpoint>, Activity>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,8 +218,11 @@ impl Activity {
             true => String::new(),
             false => format!(" {:.0}s", self.since.elapsed().as_secs_f64()),
         };
-        self.bar.set_message(format!("{who:<22} {}{seconds}", self.text));
-        self.bar.tick();
+        let message = format!("{who:<22} {}{seconds}", self.text);
+        // Each change draws the whole screen: none where nothing changed.
+        if self.bar.message() != message {
+            self.bar.set_message(message);
+        }
     }
 }
 
@@ -218,14 +241,29 @@ mod tests {
     /// B10: for a person.
     #[test]
     fn b10_plain_lines() {
+        let line = |at, event: &Event| {
+            let (endpoint, text) = describe(event);
+            plain(at, endpoint, &text)
+        };
         let at = Duration::from_millis(840);
         let event = Event::PathLoggedIn { endpoint: endpoint() };
-        assert_eq!(plain(at, &event), "[  0.8s] 10.0.1.2:3260 logged in\n");
+        assert_eq!(line(at, &event), "[  0.8s] 10.0.1.2:3260 logged in\n");
         let event = Event::PathFailed { endpoint: endpoint(), reason: "no\u{1b}[2Jroute\n".into() };
         let at = Duration::from_secs(119);
-        assert_eq!(plain(at, &event), "[119.0s] 10.0.1.2:3260 failed: no\\u{1b}[2Jroute\\n\n");
+        assert_eq!(line(at, &event), "[119.0s] 10.0.1.2:3260 failed: no\\u{1b}[2Jroute\\n\n");
         let event = Event::CleaningUp { reason: "interrupted".into() };
-        assert_eq!(plain(Duration::ZERO, &event), "[  0.0s] cleaning up: interrupted\n");
+        assert_eq!(line(Duration::ZERO, &event), "[  0.0s] cleaning up: interrupted\n");
+    }
+
+    /// C10: what is tried again makes no noise, for each path by itself.
+    #[test]
+    fn c10_the_same_line_once() {
+        let said = Said::default();
+        let path = endpoint();
+        let news =
+            ["preparing", "preparing", "logging in", "preparing"].map(|t| said.is_news(Some(&path), t));
+        assert_eq!(news, [true, false, true, true]);
+        assert!(said.is_news(None, "preparing"));
     }
 
     /// B10: the same event as data for a program.

@@ -171,8 +171,8 @@ fn paths(keys: &mut Keys, addressing: Addressing, iface: &Iface) -> Result<Vec<W
         _ => {
             let portal = portal.ok_or_else(|| missing("target_portal", "ADDRESS:PORT"))?;
             let iqn = iqn.ok_or_else(|| missing("target_iqn", "an iSCSI name"))?;
-            // The lists that came without their partners say nothing about this path, unless it has no other LUN.
-            (vec![portal], vec![iqn], luns.filter(|luns| single_lun.is_none() && luns.len() == 1))
+            // A list without its partners says nothing about this path.
+            (vec![portal], vec![iqn], None)
         }
     };
     let one_for_all = luns.is_none();
