@@ -112,7 +112,7 @@ async fn abandoned_is_ended(host: Arc<LinuxHost>) {
 }
 
 async fn others_are_served(host: Arc<LinuxHost>) {
-    let blocked: Vec<_> = (0..5)
+    let waiting: Vec<_> = (0..5)
         .map(|_| {
             let host = host.clone();
             tokio::spawn(async move { ask(&host, "block", 10 * PATIENCE).await })
@@ -124,7 +124,7 @@ async fn others_are_served(host: Arc<LinuxHost>) {
     }
     let helper = helper_of_this_process();
     until("all have begun", || blocked(helper).len() == 5).await;
-    assert!(blocked.iter().all(|task| !task.is_finished()));
+    assert!(waiting.iter().all(|task| !task.is_finished()));
 }
 
 async fn cancelled_is_ended(host: Arc<LinuxHost>) {
