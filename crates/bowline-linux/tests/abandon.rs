@@ -4,6 +4,7 @@
 //! is its own helper: started with the helper's argument it serves operations that block, die or answer on
 //! demand, and everything but the operation itself is the real thing.
 
+use std::ffi::CStr;
 use std::fs;
 use std::future::Future;
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Far beyond what a busy machine needs; no test waits that long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a child that blocks calls itself.
+const BLOCKED: &CStr = c"blocked";
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(helper::ARGUMENT) {
@@ -37,9 +41,13 @@ fn main() -> ExitCode {
 fn on_demand(operation: &Blocking) -> Result<Vec<u8>, OperationFailed> {
     let Blocking::WriteSysfs { text, .. } = operation else { return Ok(Vec::new()) };
     match text.as_str() {
-        "block" => loop {
-            sleep(Duration::from_secs(3600));
-        },
+        "block" => {
+            // For `blocked`: a child that has reported lives on for a moment, and is not to be counted.
+            rustix::thread::set_name(BLOCKED).unwrap();
+            loop {
+                sleep(Duration::from_secs(3600));
+            }
+        }
         "die" => std::process::exit(3),
         "panic" => panic!("on demand"),
         text => Ok(text.as_bytes().to_vec()),
@@ -73,6 +81,12 @@ fn children(parent: u32) -> Vec<u32> {
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
+/// The children of a helper that have begun to block.
+fn blocked(helper: u32) -> Vec<u32> {
+    let comm = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    children(helper).into_iter().filter(|pid| comm(pid).trim() == BLOCKED.to_str().unwrap()).collect()
+}
+
 fn helper_of_this_process() -> u32 {
     match children(std::process::id())[..] {
         [pid] => pid,
@@ -98,7 +112,7 @@ async fn abandoned_is_ended(host: Arc<LinuxHost>) {
 }
 
 async fn others_are_served(host: Arc<LinuxHost>) {
-    let blocked: Vec<_> = (0..5)
+    let waiting: Vec<_> = (0..5)
         .map(|_| {
             let host = host.clone();
             tokio::spawn(async move { ask(&host, "block", 10 * PATIENCE).await })
@@ -108,8 +122,9 @@ async fn others_are_served(host: Arc<LinuxHost>) {
         let text = format!("hello {number}");
         assert_eq!(ask(&host, &text, PATIENCE).await.unwrap(), text.as_bytes());
     }
-    assert_eq!(children(helper_of_this_process()).len(), 5);
-    assert!(blocked.iter().all(|task| !task.is_finished()));
+    let helper = helper_of_this_process();
+    until("all have begun", || blocked(helper).len() == 5).await;
+    assert!(waiting.iter().all(|task| !task.is_finished()));
 }
 
 async fn cancelled_is_ended(host: Arc<LinuxHost>) {
@@ -119,7 +134,7 @@ async fn cancelled_is_ended(host: Arc<LinuxHost>) {
     };
     ask(&host, "hello", PATIENCE).await.unwrap();
     let helper = helper_of_this_process();
-    until("the child has begun", || children(helper).len() == 1).await;
+    until("the child has begun", || blocked(helper).len() == 1).await;
     task.abort();
     until("the child is gone", || children(helper).is_empty()).await;
 }
@@ -138,8 +153,8 @@ async fn helper_is_replaced(host: Arc<LinuxHost>) {
     };
     ask(&host, "hello", PATIENCE).await.unwrap();
     let helper = helper_of_this_process();
-    until("the child has begun", || children(helper).len() == 1).await;
-    let child = children(helper)[0];
+    until("the child has begun", || blocked(helper).len() == 1).await;
+    let child = blocked(helper)[0];
     kill_process(Pid::from_raw(helper as i32).unwrap(), Signal::KILL).unwrap();
     let message = pending.await.unwrap().unwrap_err().to_string();
     assert!(message.contains("the helper ended (signal: 9"), "{message}");
