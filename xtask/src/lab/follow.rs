@@ -44,16 +44,17 @@ impl Verdict {
         }
     }
 
-    /// The verdict's line on standard error; for anything but an end, with the console's last lines.
+    /// The verdict's line on standard error; before it, for anything but an end, all that may explain it.
     pub fn report(&self, console: &Path) {
-        let sentence = match self {
+        let (sentence, seen) = match self {
             Self::Ended(code) => return eprintln!("lab: VERDICT the script ended with exit code {code}"),
-            Self::ScriptHung(seen) => format!("the script HUNG: still running at its time limit\n{seen}"),
-            Self::GuestHung => "the guest HUNG: it no longer answers".to_owned(),
-            Self::Died(words) => format!("the guest DIED before the script ended\n{words}"),
+            Self::ScriptHung(seen) => ("the script HUNG: still running at its time limit", seen.as_str()),
+            Self::GuestHung => ("the guest HUNG: it no longer answers", ""),
+            Self::Died(words) => ("the guest DIED before the script ended", words.as_str()),
         };
         let console = fs::read(console).unwrap_or_default();
         eprintln!("lab: the console's last lines:\n{}", tail(&String::from_utf8_lossy(&console), 60));
+        eprintln!("lab: what was seen last:\n{}", seen.trim_end());
         eprintln!("lab: VERDICT {sentence}");
     }
 }

@@ -1,6 +1,7 @@
 //! The guest's image, cached by content in `.lab`: a root folder from packages, and the boot files from it.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,6 +32,7 @@ pub fn ready(repo: &Path, recipe: &Recipe, steps: &mut Steps) -> Result<Image, S
         build(&boot, |scratch| boot_files(recipe, &root, scratch))?;
         prune(&cache, &format!("boot-{}-", recipe.suite), &boot);
         prune(&cache, &format!("root-{}-", recipe.suite), &root);
+        give_to_caller(&[&cache, &cache.join("lock"), &boot])?;
         steps.done("image built");
     }
     Ok(Image { kernel: boot.join("vmlinuz"), initrd: boot.join("initrd"), disk: boot.join("root.img") })
@@ -79,6 +81,15 @@ fn prune(cache: &Path, prefix: &str, keep: &Path) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Under sudo, what later runs write to belongs to who called; the root folder keeps its owners.
+fn give_to_caller(paths: &[&Path]) -> Result<(), Failure> {
+    let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse().ok());
+    let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else { return Ok(()) };
+    paths.iter().try_for_each(|path| {
+        chown(path, Some(user), Some(group)).context(|| format!("cannot give away {}", path.display()))
+    })
 }
 
 fn install(recipe: &Recipe, root: &Path) -> Result<(), Failure> {

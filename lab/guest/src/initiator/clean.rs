@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lab_wire::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::leftovers::{DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers};
+use super::leftovers::{DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers, look};
 use super::sysfs::{self, entries, name};
 use crate::daemons::{Daemon, ask_multipathd, processes};
 use crate::faults;
@@ -32,7 +32,7 @@ pub fn clean() -> Result<(), Failure> {
         daemon.start()?;
     }
     let _ = fs::remove_dir_all("/run/bowline");
-    if leftovers().is_nothing() {
+    if look().is_nothing() {
         return Ok(());
     }
     remove_maps();

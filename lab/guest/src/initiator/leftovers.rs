@@ -56,12 +56,17 @@ impl Leftovers {
     }
 }
 
-/// Looks, once udev has nothing under way: a link that it is about to remove is not left over.
+/// Looks once udev has nothing under way: a link that it is about to remove is not left over.
 pub fn leftovers() -> Leftovers {
     let deadline = Instant::now() + SETTLE;
     while Path::new("/run/udev/queue").exists() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
+    look()
+}
+
+/// Looks at once.
+pub fn look() -> Leftovers {
     let (scsi_devices, maps) = (sysfs::scsi_devices(), sysfs::maps());
     let disks = scsi_devices.iter().map(|device| device.block.clone());
     let ours: BTreeSet<String> = disks.chain(maps.iter().map(|map| map.block.clone())).collect();
