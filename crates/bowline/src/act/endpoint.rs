@@ -190,9 +190,7 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     let Some(_) = record_of(context, &claim.endpoint)? else { return Ok(()) };
     if claim.made_record {
         return match sessions_of(context, &claim.endpoint)?.is_empty() {
-            true => {
-                iscsi::delete_record(context.host, &claim.endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)
-            }
+            true => delete_record(context, &claim.endpoint).await,
             false => Ok(()),
         };
     }
