@@ -160,12 +160,9 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
 
 /// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
 fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
-    for session in sessions_of(context, endpoint)? {
-        if !scsi::devices(context.host, session.scsi_host).map_err(of_error)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let sessions = sessions_of(context, endpoint)?;
+    let devices = scsi::addresses(context.host).map_err(of_error)?;
+    Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
@@ -223,7 +220,7 @@ fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRec
 }
 
 fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
-    let sessions = iscsi::sessions(context.host).map_err(of_iscsi)?;
+    let sessions = iscsi::sessions_of(context.host, |iqn| *iqn == endpoint.iqn).map_err(of_iscsi)?;
     Ok(sessions.into_iter().filter(|session| session.endpoint == *endpoint).collect())
 }
 

@@ -100,6 +100,13 @@ pub(super) async fn forget_paths(context: Context<'_>, wwid: &Wwid) -> Ending {
     }
 }
 
+pub(super) async fn claim_wwid(context: Context<'_>, wwid: &Wwid) -> Ending {
+    match multipath::claim_wwid(context.host, wwid, MULTIPATHD_LIMIT).await {
+        Ok(()) => Ending::Ok,
+        Err(error) => of_error(error),
+    }
+}
+
 pub(super) async fn forget_wwid(context: Context<'_>, wwid: &Wwid) -> Ending {
     match multipath::forget_wwid(context.host, wwid, MULTIPATHD_LIMIT).await {
         Ok(()) => Ending::Ok,
