@@ -140,7 +140,9 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
         let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
         let over = match ending {
             Ending::Final(_) => true,
-            Ending::TimedOut(_) | Ending::Failed(_) => view.ledger.failures(&entry.step) >= goal.flush_tries,
+            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) => {
+                view.ledger.failures(&entry.step) >= goal.flush_tries
+            }
             Ending::Ok | Ending::Skipped(_) => false,
         };
         over.then(|| {
