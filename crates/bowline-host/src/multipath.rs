@@ -143,7 +143,20 @@ fn on_file(text: &str, wwid: &str) -> bool {
 /// # Errors
 /// It could not be run, did not end, or failed; its last line is in the error.
 pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    let args = vec!["-w".to_owned(), wwid.to_string()];
+    multipath(host, "-w", wwid, limit).await
+}
+
+/// `multipath -a WWID`: puts the identity on the wwids file. No device need be there (seen with 0.9.4). From then on
+/// `multipath -u` claims the volume's paths for udev, and multipathd makes their map by itself.
+///
+/// # Errors
+/// The program is missing, failed, or did not end within `limit`.
+pub async fn claim_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
+    multipath(host, "-a", wwid, limit).await
+}
+
+async fn multipath(host: &dyn Host, option: &str, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
+    let args = vec![option.to_owned(), wwid.to_string()];
     let program = Program { name: "multipath", args, limit, abandon: false };
     let ended = host.run(&program).await?;
     match ended.code {

@@ -60,22 +60,34 @@ pub struct BlockDevice {
 const DEVICES: &str = "/sys/class/scsi_device";
 const BLOCKS: &str = "/sys/class/block";
 
-/// The devices below a SCSI host, in order of their addresses. One that goes away while it is read is left out; what
-/// cannot be read of one that stays is left open (C7).
+/// The addresses of every SCSI device of this machine, in order: one look at one directory.
 ///
 /// # Errors
 /// sysfs cannot be listed for another reason than absence.
+pub fn addresses(host: &dyn Host) -> Result<Vec<Hctl>, HostError> {
+    let mut addresses: Vec<Hctl> =
+        sysfs::list(host, DEVICES)?.into_iter().filter_map(|name| name.parse().ok()).collect();
+    addresses.sort();
+    Ok(addresses)
+}
+
+/// The devices below a SCSI host, in order of their addresses. One that goes away while it is read is left out.
+///
+/// # Errors
+/// As [`device`].
 pub fn devices(host: &dyn Host, scsi_host: ScsiHost) -> Result<Vec<ScsiDevice>, HostError> {
-    let addresses = sysfs::list(host, DEVICES)?.into_iter().filter_map(|name| name.parse::<Hctl>().ok());
     let mut devices = Vec::new();
-    for hctl in addresses.filter(|hctl| hctl.host == scsi_host) {
+    for hctl in addresses(host)?.into_iter().filter(|hctl| hctl.host == scsi_host) {
         devices.extend(device(host, hctl)?);
     }
-    devices.sort_by_key(|device: &ScsiDevice| device.hctl);
     Ok(devices)
 }
 
-fn device(host: &dyn Host, hctl: Hctl) -> Result<Option<ScsiDevice>, HostError> {
+/// One device; `None` when it is gone. What cannot be read of one that stays is left open (C7).
+///
+/// # Errors
+/// sysfs cannot be read for another reason than absence.
+pub fn device(host: &dyn Host, hctl: Hctl) -> Result<Option<ScsiDevice>, HostError> {
     let path = format!("{DEVICES}/{hctl}/device");
     let Some(state) = sysfs::attribute(host, &format!("{path}/state"))? else { return Ok(None) };
     // Peripheral device type 0 is a disk (SPC; `type` in sysfs is decimal).

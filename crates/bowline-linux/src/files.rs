@@ -17,6 +17,9 @@ use crate::replace::replace;
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
 const MOST: u64 = 1 << 20;
 
+/// The most an attribute of sysfs can be.
+const PAGE: usize = 4096;
+
 /// Where releases and distributions keep the node database.
 const DATABASES: [&str; 2] = ["/etc/iscsi", "/var/lib/iscsi"];
 
@@ -27,9 +30,15 @@ const LOCK_DIRS: [&str; 2] = ["/run/lock/iscsi", "/var/lock/iscsi"];
 pub(crate) fn read(path: &str) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: should the path name a FIFO or a device, opening it must not wait. Files do not mind it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
-    let mut bytes = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let mut bytes = vec![0; PAGE];
+    let first = file.read(&mut bytes)?;
+    bytes.truncate(first);
+    // An attribute comes whole in one read (Linux 6.1 `fs/sysfs/file.c`): asking for its end costs as much again.
+    if first < PAGE && path.starts_with("/sys/") {
+        return Ok(bytes);
+    }
+    file.take(MOST + 1 - first as u64).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > MOST {
         true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
         false => Ok(bytes),

@@ -5,15 +5,16 @@
 //! sleeps. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
 //! still running, to the clean-up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_host::host::{Uevent, UeventNotice, UeventStream};
+use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
-use bowline_host::{Host, Moment};
+use bowline_host::names::BlockName;
+use bowline_host::{Host, Moment, ScsiHost};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::act::{self, Context};
@@ -69,7 +70,8 @@ enum Wake {
     Cancelled,
 }
 
-/// Uevents come in bursts: what arrives within this time is looked at once.
+/// Uevents come in bursts: what arrives within this time, or twice the time the last look took where that is longer,
+/// is looked at once. So looking never takes more than a third of the time, however busy the host is.
 const BURST: Duration = Duration::from_millis(8);
 
 type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Step, Ending)> + Send + 'a>>>;
@@ -82,6 +84,10 @@ pub struct Runner<'a> {
     flush: Duration,
     id: &'a str,
     seed: u64,
+    /// How long the last look took.
+    look: Duration,
+    /// The SCSI hosts and maps of the volume, as last seen: whose events matter.
+    ours: Ours,
     stream: Box<dyn UeventStream>,
     running: Running<'a>,
     /// What was tried.
@@ -112,6 +118,8 @@ impl<'a> Runner<'a> {
             flush,
             id,
             seed: u64::from(host.process_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            look: Duration::ZERO,
+            ours: Ours::default(),
             stream: host.uevents()?,
             running: FuturesUnordered::new(),
             ledger: Ledger::default(),
@@ -153,8 +161,11 @@ impl<'a> Runner<'a> {
     ) -> Result<Pursuit, Error> {
         loop {
             self.drain();
+            let began = self.host.now();
             let seen = self.observe_for(&mut goal)?;
             let now = self.host.now();
+            self.look = now.since(began);
+            self.ours = Ours::of(&seen.topology);
             let view = View {
                 id: self.id,
                 topology: &seen.topology,
@@ -261,8 +272,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Sleeps until a step ends, something happens that concerns block devices or sessions, the caller asks to
-    /// stop, or `until`.
+    /// Sleeps until a step ends, something happens to a device of the volume, the caller asks to stop, or `until`.
     async fn wait(&mut self, until: Moment, cancel: &mut Cancel) -> Result<Wake, Error> {
         let was_asked = cancel.asked();
         let mut sleep = pin!(self.host.sleep_until(until));
@@ -277,7 +287,9 @@ impl<'a> Runner<'a> {
                         return Poll::Ready(Ok((Wake::Cancelled, true)));
                     }
                     if let Poll::Ready(notice) = next.as_mut().poll(context) {
-                        return Poll::Ready(notice.map(|notice| (Wake::Something, concerns(&notice))));
+                        return Poll::Ready(
+                            notice.map(|notice| (Wake::Something, self.ours.concerned(&notice))),
+                        );
                     }
                     sleep.as_mut().poll(context).map(|()| Ok((Wake::Something, true)))
                 })
@@ -286,7 +298,7 @@ impl<'a> Runner<'a> {
             match wake {
                 (_, false) => {}
                 (Wake::Something, true) => {
-                    let burst = self.host.now() + BURST;
+                    let burst = self.host.now() + BURST.max(self.look * 2);
                     self.host.sleep_until(burst.min(until)).await;
                     return Ok(Wake::Something);
                 }
@@ -311,13 +323,43 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Whether an event can be about a volume: disks, SCSI, iSCSI. Everything else wakes nobody.
-fn concerns(notice: &UeventNotice) -> bool {
-    match notice {
-        UeventNotice::Lost => true,
-        UeventNotice::Event(Uevent { subsystem, .. }) => {
-            matches!(subsystem.as_str(), "block" | "scsi" | "scsi_device" | "scsi_disk" | "iscsi_session")
-                || subsystem == "iscsi_connection"
+/// What an event must be about to wake the loop.
+#[derive(Debug, Default)]
+struct Ours {
+    scsi_hosts: BTreeSet<ScsiHost>,
+    map: Option<BlockName>,
+}
+
+impl Ours {
+    fn of(topology: &Topology) -> Self {
+        Self {
+            scsi_hosts: topology.sessions.iter().map(|view| view.session.scsi_host).collect(),
+            map: topology.map.as_ref().map(|view| view.map.block_name()),
         }
+    }
+
+    /// Disks come and go below the SCSI host of a session (`…/hostN/sessionM/…`), maps are `…/virtual/block/dm-N`.
+    /// What happens to another volume wakes nobody; a session that comes up is told by the login's own end.
+    fn concerned(&self, notice: &UeventNotice) -> bool {
+        let event = match notice {
+            UeventNotice::Lost => return true,
+            UeventNotice::Event(event) => event,
+        };
+        let mut parts = event.devpath.split('/');
+        match event.subsystem.as_str() {
+            "block" => match event.devpath.strip_prefix("/devices/virtual/block/") {
+                Some(name) => {
+                    name.starts_with("dm-") && self.map.as_ref().is_none_or(|map| map.as_str() == name)
+                }
+                None => self.below_ours(&mut parts),
+            },
+            "scsi_device" => event.action != "add" && self.below_ours(&mut parts),
+            _ => false,
+        }
+    }
+
+    fn below_ours<'e>(&self, parts: &mut impl Iterator<Item = &'e str>) -> bool {
+        let number = |part: &str| part.strip_prefix("host")?.parse().ok().map(ScsiHost);
+        parts.find_map(number).is_some_and(|host| self.scsi_hosts.contains(&host))
     }
 }

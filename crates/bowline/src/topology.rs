@@ -12,7 +12,7 @@ use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::{self, Opener};
 use bowline_host::scsi::{self, BlockDevice, ScsiDevice};
 use bowline_host::udev::{self, UdevRecord};
-use bowline_host::{Host, Lun, Wwid, multipath};
+use bowline_host::{Hctl, Host, Lun, Wwid, multipath};
 
 use crate::connection::WantedPath;
 use crate::error::Error;
@@ -50,8 +50,10 @@ pub struct Topology {
 pub struct SessionView {
     /// The session.
     pub session: Session,
-    /// Every SCSI device below it, of this volume or not.
+    /// The volume's SCSI devices below it.
     pub devices: Vec<DeviceView>,
+    /// How many other SCSI devices there are below it.
+    pub others: usize,
 }
 
 /// A SCSI device, and what udev knows of it.
@@ -74,6 +76,9 @@ pub struct MapView {
     pub udev: Option<UdevRecord>,
     /// Whether `/dev/mapper/NAME` leads to this map.
     pub node: bool,
+    /// Paths that exist and are no device of this connection. (A path whose device is gone stays in the table until
+    /// multipathd hears of it.)
+    pub strangers: Vec<DevNumber>,
 }
 
 impl Topology {
@@ -170,8 +175,9 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     for iqn in &targets {
         topology.records.extend(iscsi::records_of(host, iqn)?);
     }
-    for session in iscsi::sessions(host)?.into_iter().filter(|s| targets.contains(&s.endpoint.iqn)) {
-        topology.sessions.push(view_session(host, session, scope)?);
+    let addresses = scsi::addresses(host)?;
+    for session in iscsi::sessions_of(host, |iqn| targets.contains(iqn))? {
+        topology.sessions.push(view_session(host, session, scope, &addresses)?);
     }
     find_maps(host, scope, &mut topology)?;
     if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
@@ -183,17 +189,26 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     Ok(topology)
 }
 
-fn view_session(host: &dyn Host, session: Session, scope: &Scope) -> Result<SessionView, Error> {
+fn view_session(
+    host: &dyn Host,
+    session: Session,
+    scope: &Scope,
+    addresses: &[Hctl],
+) -> Result<SessionView, Error> {
     let wanted = |lun| scope.paths.iter().any(|p| p.lun == lun && p.endpoint == session.endpoint);
+    let below = addresses.iter().filter(|hctl| hctl.host == session.scsi_host);
+    let (ours, others): (Vec<&Hctl>, Vec<&Hctl>) = below.partition(|hctl| wanted(hctl.lun));
+    let others = others.len();
     let mut devices = Vec::new();
-    for device in scsi::devices(host, session.scsi_host)? {
+    for hctl in ours {
+        let Some(device) = scsi::device(host, *hctl)? else { continue };
         let udev = match &device.block {
-            Some(block) if wanted(device.hctl.lun) => udev::record_of(host, block.number)?,
-            _ => None,
+            Some(block) => udev::record_of(host, block.number)?,
+            None => None,
         };
         devices.push(DeviceView { device, udev });
     }
-    Ok(SessionView { session, devices })
+    Ok(SessionView { session, devices, others })
 }
 
 /// The volume's map: by the holders of its devices, and by its identity when that is known.
@@ -214,6 +229,8 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
     if let (None, Some(wwid)) = (&own, &identity) {
         own = dm::map_of(host, wwid)?;
     }
+    let own_disks: Vec<DevNumber> =
+        devices.iter().filter_map(|device| device.block.as_ref()).map(|block| block.number).collect();
     topology.foreign_maps = foreign;
     topology.map = match own {
         None => None,
@@ -221,7 +238,10 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
             let block = scsi::block_device(host, &map.block_name())?;
             let udev = udev::record_of(host, map.number)?;
             let node = leads_to(host, &map);
-            Some(MapView { map, block, udev, node })
+            let exists = |number: &DevNumber| host.read(&format!("/sys/dev/block/{number}/dev")).is_ok();
+            let strangers = map.paths.iter().map(|path| path.number).filter(|n| !own_disks.contains(n));
+            let strangers = strangers.filter(exists).collect();
+            Some(MapView { map, block, udev, node, strangers })
         }
     };
     Ok(())

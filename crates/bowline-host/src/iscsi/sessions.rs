@@ -3,7 +3,7 @@
 use super::exit::Iscsiadm;
 use super::{Endpoint, IscsiError, exit, records};
 use crate::host::{Host, HostError, Program};
-use crate::names::{Portal, ScsiHost, Sid};
+use crate::names::{Iqn, Portal, ScsiHost, Sid};
 use crate::sysfs;
 use std::time::Duration;
 
@@ -45,24 +45,41 @@ const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 /// # Errors
 /// sysfs cannot be read for another reason than absence.
 pub fn sessions(host: &dyn Host) -> Result<Vec<Session>, IscsiError> {
+    sessions_of(host, |_| true)
+}
+
+/// The sessions of the targets that `wanted` accepts. Of others only the target's name is read: a host may have
+/// hundreds.
+///
+/// # Errors
+/// As [`sessions`].
+pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<Session>, IscsiError> {
     let mut sessions = Vec::new();
     for name in sysfs::list(host, SESSIONS)? {
         let sid = name.strip_prefix("session").and_then(|digits| digits.parse().ok());
         if let Some(sid) = sid {
-            sessions.extend(session(host, &name, Sid(sid))?);
+            sessions.extend(session(host, &name, Sid(sid), &wanted)?);
         }
     }
     sessions.sort_by_key(|session: &Session| session.sid);
     Ok(sessions)
 }
 
-fn session(host: &dyn Host, name: &str, sid: Sid) -> Result<Option<Session>, HostError> {
+fn session(
+    host: &dyn Host,
+    name: &str,
+    sid: Sid,
+    wanted: &impl Fn(&Iqn) -> bool,
+) -> Result<Option<Session>, HostError> {
     let session = |attribute: &str| sysfs::attribute(host, &format!("{SESSIONS}/{name}/{attribute}"));
     let connection =
         |attribute: &str| sysfs::attribute(host, &format!("{CONNECTIONS}/connection{sid}:0/{attribute}"));
 
-    let Some(scsi_host) = scsi_host_of(host, name) else { return Ok(None) };
     let Some(iqn) = session("targetname")?.and_then(|text| text.parse().ok()) else { return Ok(None) };
+    if !wanted(&iqn) {
+        return Ok(None);
+    }
+    let Some(scsi_host) = scsi_host_of(host, name) else { return Ok(None) };
     let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
     let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
     let (Some(address), Some(port)) = (address, port) else { return Ok(None) };

@@ -160,12 +160,9 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
 
 /// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
 fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
-    for session in sessions_of(context, endpoint)? {
-        if !scsi::devices(context.host, session.scsi_host).map_err(of_error)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let sessions = sessions_of(context, endpoint)?;
+    let devices = scsi::addresses(context.host).map_err(of_error)?;
+    Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
@@ -190,9 +187,7 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     let Some(_) = record_of(context, &claim.endpoint)? else { return Ok(()) };
     if claim.made_record {
         return match sessions_of(context, &claim.endpoint)?.is_empty() {
-            true => {
-                iscsi::delete_record(context.host, &claim.endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)
-            }
+            true => delete_record(context, &claim.endpoint).await,
             false => Ok(()),
         };
     }
@@ -225,7 +220,7 @@ fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRec
 }
 
 fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
-    let sessions = iscsi::sessions(context.host).map_err(of_iscsi)?;
+    let sessions = iscsi::sessions_of(context.host, |iqn| *iqn == endpoint.iqn).map_err(of_iscsi)?;
     Ok(sessions.into_iter().filter(|session| session.endpoint == *endpoint).collect())
 }
 
@@ -233,17 +228,21 @@ fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>
 /// failed has had its tries inside iscsid (C4).
 fn of_iscsi(error: IscsiError) -> Ending {
     match error {
+        IscsiError::Host(error) if error.operation == "run" && error.is_unavailable() => {
+            Ending::Host(error.to_string())
+        }
         IscsiError::Host(error) => of_error(error),
+        IscsiError::Failed { code, .. } if code.is_iscsid_unreachable() => Ending::Host(error.to_string()),
         IscsiError::Failed { code, .. } if passes(code) => Ending::Failed(error.to_string()),
         IscsiError::Failed { .. } => Ending::Final(error.to_string()),
     }
 }
 
-/// Of the database, of iscsid's absence, and of a login of another's that is under way (a logout then gives 9, a
+/// Failures of the database, and of a login of another's that is under way (a logout then gives 9, a
 /// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
 fn passes(code: Iscsiadm) -> bool {
-    use Iscsiadm::{Again, Busy, Database, Internal, IscsidNotRunning, IscsidTalkFailed, SessionExists};
-    matches!(code, Database | IscsidTalkFailed | IscsidNotRunning | Busy | Again | Internal | SessionExists)
+    use Iscsiadm::{Again, Busy, Database, Internal, SessionExists};
+    matches!(code, Database | Busy | Again | Internal | SessionExists)
 }
 
 fn ended(result: Fallible) -> Ending {

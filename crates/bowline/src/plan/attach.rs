@@ -36,6 +36,8 @@ pub struct Attach {
     pub deadline: Moment,
 }
 
+/// The first scan and the claim of its identity hold up the other scans for so long at most.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// A path that is in the map but not in use yet: multipathd's checker gets this long to say so.
 const CHECKER_PATIENCE: Duration = Duration::from_secs(10);
 /// multipathd hears of a new path by itself; it is told only of one that it overlooked for this long.
@@ -71,10 +73,7 @@ fn identity(
     view: &View<'_>,
 ) -> Result<Option<Wwid>, Error> {
     let mut agreed = goal.expected.clone().map(|wwid| (wwid, "the expected identity".to_owned()));
-    for (path, device) in progress.iter().filter_map(|(path, p)| match p {
-        Progress::Present(device) => Some((path, device)),
-        _ => None,
-    }) {
+    for (path, device) in progress.iter().filter_map(|(path, p)| Some((path, told(goal, path, p, view)?))) {
         let Some(wwid) = &device.device.wwid else { continue };
         match &agreed {
             None => agreed = Some((wwid.clone(), path.endpoint.to_string())),
@@ -103,6 +102,22 @@ fn identity(
     }
 }
 
+/// The device of a path, once what sysfs says of it stems from a scan of ours: also before it has become a disk.
+fn told<'a>(
+    goal: &Attach,
+    path: &WantedPath,
+    progress: &Progress<'_>,
+    view: &View<'a>,
+) -> Option<&'a DeviceView> {
+    let scanned = |entry: &crate::ledger::Entry| matches!(&entry.step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
+    match progress {
+        Progress::Present(_) | Progress::Waits { .. } => {}
+        _ => return None,
+    }
+    let trusted = goal.live || view.ledger.entries().iter().any(scanned);
+    view.topology.device(path).filter(|_| trusted)
+}
+
 fn multipath(
     goal: &Attach,
     progress: &[(&WantedPath, Progress<'_>)],
@@ -114,8 +129,12 @@ fn multipath(
     if let (true, Some(map)) = (goal.live, view.topology.map.as_ref().filter(|map| map.ready())) {
         return still_there(map, verified, view);
     }
+    let claiming = claim(&mut draft, progress, identity, view);
     for (path, progress) in progress {
-        advance(&mut draft, path, progress, verified, view);
+        match progress {
+            Progress::Needs(Step::Scan { .. }) if claiming => draft.wait("the identity to be claimed", None),
+            _ => advance(&mut draft, path, progress, verified, view),
+        }
     }
     match (&view.topology.map, identity) {
         (Some(map), _) if verified.is_none() => prove(&mut draft, map, view),
@@ -126,13 +145,62 @@ fn multipath(
         return Decision::Done;
     }
     if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
-        return Decision::Refused(no_path(progress));
+        return Decision::Refused(no_path(progress, view));
     }
     if draft.is_empty() || view.now >= goal.deadline {
         return without_map(goal, progress, draft, view);
     }
     draft.wait("the goal", Some(goal.deadline));
     draft.act()
+}
+
+/// The first path's scan tells the identity; once that is on multipath's wwids file, udev claims every further path
+/// for multipath at its first event, instead of probing it for file systems and being told to claim it afterwards.
+/// So the other scans wait for the first, but not long: true while they should.
+fn claim(
+    draft: &mut Draft,
+    progress: &[(&WantedPath, Progress<'_>)],
+    identity: Option<&Wwid>,
+    view: &View<'_>,
+) -> bool {
+    let Some(wwid) = identity else {
+        return first_scan(draft, progress, view);
+    };
+    let step = Step::ClaimWwid(wwid.clone());
+    if view.topology.wwid_on_file || view.topology.map.is_some() {
+        return false;
+    }
+    draft.want(view, step.clone(), 3, Duration::from_millis(200));
+    let began = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
+    let until = began + CLAIM_PATIENCE;
+    if view.ledger.failures(&step) == 0 && view.now < until {
+        draft.wait("the identity to be claimed", Some(until));
+        return true;
+    }
+    false
+}
+
+/// One scan goes ahead; a path that does not answer holds up the others for a moment only.
+fn first_scan(draft: &mut Draft, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> bool {
+    let running =
+        view.ledger.entries().iter().find(|e| matches!(e.step, Step::Scan { .. }) && e.ended.is_none());
+    let until = match running {
+        Some(entry) => entry.began + CLAIM_PATIENCE,
+        None => {
+            let first = progress.iter().find_map(|(_, p)| match p {
+                Progress::Needs(step @ Step::Scan { .. }) => Some(step),
+                _ => None,
+            });
+            let Some(first) = first else { return false };
+            draft.steps.push(first.clone());
+            view.now + CLAIM_PATIENCE
+        }
+    };
+    if view.now < until {
+        draft.wait("the first scan", Some(until));
+        return true;
+    }
+    false
 }
 
 /// Connecting what is connected changes nothing (C16): a read proves that it still works.
@@ -311,7 +379,7 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
         draft.wait("the goal", Some(goal.deadline));
         return draft.act();
     }
-    Decision::Refused(no_path(progress))
+    Decision::Refused(no_path(progress, view))
 }
 
 /// A single disk is usable when it can be read. Where the host's configuration maps it anyway, the map is what
@@ -343,9 +411,10 @@ fn cleaning(path: &WantedPath) -> Detach {
     Detach { paths: vec![path.clone()], wwid: None, on_dirty: OnDirty::NothingWritten, ..Detach::default() }
 }
 
-fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
+fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
+    let missing = view.ledger.entries().iter().any(|e| matches!(&e.ended, Some((_, Ending::Host(_)))));
     let mut error = Error::new(
-        ErrorKind::NotAttached,
+        if missing { ErrorKind::Host } else { ErrorKind::NotAttached },
         match progress {
             [(path, _)] => format!("the only portal, {}, did not work", path.endpoint),
             _ => format!("none of the {} portals worked", progress.len()),
@@ -362,6 +431,9 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
             }
             _ => error = error.cause(format!("{}: not tried: no time was left", path.endpoint)),
         }
+    }
+    if missing {
+        return error.hint("is open-iscsi installed, and does iscsid run? systemctl start iscsid");
     }
     error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
 }

@@ -82,11 +82,11 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
 
 /// What forbids to go on, everything being intact so far (D7).
 fn refusal(goal: &Detach, view: &View<'_>) -> Option<Error> {
-    foreign(goal, view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
+    foreign(view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
 }
 
 /// A map with devices that are not of this connection is not ours alone.
-fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
+fn foreign(view: &View<'_>) -> Option<Error> {
     if let Some(map) = view.topology.foreign_maps.first() {
         return Some(
             Error::new(
@@ -97,16 +97,10 @@ fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
         );
     }
     let map = view.topology.map.as_ref()?;
-    let own: Vec<DevNumber> =
-        view.topology.devices_of(&goal.paths).filter_map(|d| d.block()).map(|b| b.number).collect();
-    let strange = map.map.paths.iter().find(|path| !own.contains(&path.number))?;
-    // A path whose device is gone stays in the table for a moment, until multipathd hears of it.
-    let elsewhere = view.topology.sessions.iter().flat_map(|s| &s.devices);
-    let known = elsewhere.filter_map(|d| d.block()).any(|block| block.number == strange.number);
-    known.then(|| {
+    map.strangers.first().map(|number| {
         Error::new(
             ErrorKind::Refused,
-            format!("map {} has a path ({}) that is not of this connection", map.map.name, strange.number),
+            format!("map {} has a path ({}) that is not of this connection", map.map.name, number),
         )
         .hint("disconnect with the connection properties the volume was connected with")
     })
@@ -146,7 +140,9 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
         let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
         let over = match ending {
             Ending::Final(_) => true,
-            Ending::TimedOut(_) | Ending::Failed(_) => view.ledger.failures(&entry.step) >= goal.flush_tries,
+            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) => {
+                view.ledger.failures(&entry.step) >= goal.flush_tries
+            }
             Ending::Ok | Ending::Skipped(_) => false,
         };
         over.then(|| {
@@ -285,7 +281,9 @@ fn release(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
         let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
         let ours = || {
             view.topology.session(endpoint).is_some_and(|session| {
-                session.devices.is_empty() && deleted_on(session.session.scsi_host, view)
+                session.devices.is_empty()
+                    && session.others == 0
+                    && deleted_on(session.session.scsi_host, view)
             })
         };
         if mine || (!view.claims.contains_key(endpoint) && ours() && !view.ledger.succeeded(&step)) {

@@ -40,6 +40,9 @@ pub enum Step {
         /// The LUN.
         lun: Lun,
     },
+    /// Put the identity on multipath's wwids file, so that udev claims every path for multipath at its first event
+    /// and multipathd makes the map by itself.
+    ClaimWwid(Wwid),
     /// Tell multipathd of a path it should know by itself.
     AddPath(BlockName),
     /// Have multipathd make the map, also from one path (C3).
@@ -92,6 +95,7 @@ impl fmt::Display for Step {
             Self::PrepareRecord(endpoint) => write!(f, "prepare the node record of {endpoint}"),
             Self::Login(endpoint) => write!(f, "log in to {endpoint}"),
             Self::Scan { endpoint, lun, .. } => write!(f, "scan for LUN {lun} of {endpoint}"),
+            Self::ClaimWwid(wwid) => write!(f, "put {wwid} on the wwids file"),
             Self::AddPath(device) => write!(f, "add path {device}"),
             Self::AddMap(wwid) => write!(f, "make the map of {wwid}"),
             Self::VerifyRead { device, .. } => write!(f, "read from {device}"),
