@@ -9,8 +9,8 @@ use super::attach::Attach;
 use super::{Step, View, backoff};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Ending;
-use crate::topology::{DeviceView, SessionView};
+use crate::ledger::{Ending, Ledger};
+use crate::topology::{DeviceView, SessionView, Topology};
 
 /// How far a path is.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,10 +125,21 @@ fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> 
     }
 }
 
-/// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's, and then we do
-/// not know whose data it is.
+/// Whether a device of the volume is there that no scan of ours brought in: then it matters who has it open.
+pub fn any_stale(goal: &Attach, topology: &Topology, ledger: &Ledger) -> bool {
+    let scanned = |path: &WantedPath| {
+        let of_path = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
+        ledger.entries().iter().any(|entry| of_path(&entry.step))
+    };
+    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !scanned(path))
+}
+
+/// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's (something is
+/// stacked upon it, or it is mounted or open), and then we do not know whose data it is.
 fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progress<'a> {
-    let held: Vec<String> = device.block().iter().flat_map(|b| &b.holders).map(ToString::to_string).collect();
+    let stacked = device.block().into_iter().flat_map(|block| &block.holders).map(ToString::to_string);
+    let open = view.topology.openers.iter().filter(|opener| !opener.passes_by()).map(ToString::to_string);
+    let held: Vec<String> = stacked.chain(open).collect();
     let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
     if !held.is_empty() {
         return Progress::Refused(
