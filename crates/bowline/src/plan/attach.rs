@@ -149,7 +149,7 @@ fn multipath(
         return Decision::Done;
     }
     if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
-        return Decision::Refused(no_path(progress));
+        return Decision::Refused(no_path(progress, view));
     }
     if draft.is_empty() || view.now >= goal.deadline {
         return without_map(goal, progress, draft, view);
@@ -399,7 +399,7 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
         draft.wait("the goal", Some(goal.deadline));
         return draft.act();
     }
-    Decision::Refused(no_path(progress))
+    Decision::Refused(no_path(progress, view))
 }
 
 /// A single disk is usable when it can be read. Where the host's configuration maps it anyway, the map is what
@@ -431,9 +431,10 @@ fn cleaning(path: &WantedPath) -> Detach {
     Detach { paths: vec![path.clone()], wwid: None, on_dirty: OnDirty::NothingWritten, ..Detach::default() }
 }
 
-fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
+fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
+    let missing = view.ledger.entries().iter().any(|e| matches!(&e.ended, Some((_, Ending::Host(_)))));
     let mut error = Error::new(
-        ErrorKind::NotAttached,
+        if missing { ErrorKind::Host } else { ErrorKind::NotAttached },
         match progress {
             [(path, _)] => format!("the only portal, {}, did not work", path.endpoint),
             _ => format!("none of the {} portals worked", progress.len()),
@@ -450,6 +451,9 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
             }
             _ => error = error.cause(format!("{}: not tried: no time was left", path.endpoint)),
         }
+    }
+    if missing {
+        return error.hint("is open-iscsi installed, and does iscsid run? systemctl start iscsid");
     }
     error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
 }
