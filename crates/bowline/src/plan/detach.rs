@@ -16,7 +16,7 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
 use crate::policy::OnDirty;
-use crate::topology::{DeviceView, MapView};
+use crate::topology::MapView;
 
 /// The goal of a disconnect, and of every clean-up.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub fn plan(goal: &Detach, view: &View<'_>) -> Decision {
 /// Adds what is to be done; true when nothing is left to do, or nothing that could still succeed.
 pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let ours = Ours::of(goal, view);
-    if remove_map(goal, &ours, view, draft) {
+    if remove_map(goal, &ours, view, draft) && flush_disks(goal, &ours, view, draft) {
         delete_devices(goal, &ours, view, draft);
         if ours.devices.is_empty() && ours.whole {
             forget(goal, view, draft);
@@ -146,10 +146,10 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
         let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
         let over = match ending {
             Ending::Final(_) => true,
-            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) => {
+            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) | Ending::Skipped(_) => {
                 view.ledger.failures(&entry.step) >= goal.flush_tries
             }
-            Ending::Ok | Ending::Skipped(_) => false,
+            Ending::Ok => false,
         };
         over.then(|| {
             Error::new(ErrorKind::Refused, format!("{device} could not be flushed, so it stays attached"))
@@ -214,9 +214,6 @@ fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>,
 /// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
 fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
-        if !unmapped_flush(goal, device, view, draft) {
-            continue;
-        }
         let session_up = view
             .topology
             .sessions
@@ -236,16 +233,17 @@ fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut D
     }
 }
 
-/// A disk that was used without a map is flushed by itself. One whose map was flushed and removed is not: what
-/// it could still hold would be nobody's write.
-fn unmapped_flush(goal: &Detach, device: &DeviceView, view: &View<'_>, draft: &mut Draft) -> bool {
+/// Disks that were used without a map are flushed by themselves; true once they all are, since a flush that fails
+/// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could
+/// still hold would be nobody's write.
+fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let mapped = goal.flushed
         || view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
-    let Some(block) = device.block() else { return true };
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
-    flushed(goal, block.name.clone(), block.number, view, draft)
+    let blocks = ours.devices.iter().filter_map(|device| device.block());
+    blocks.fold(true, |all, block| flushed(goal, block.name.clone(), block.number, view, draft) && all)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -326,7 +324,10 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     }
     for path in &goal.paths {
         let mine = view.claims.get(&path.endpoint).is_some_and(|claim| claim.users.contains(view.id));
-        if !mine {
+        // A session that nobody claimed is ours to end once we have taken its device.
+        let step = Step::Release(path.endpoint.clone());
+        let tried = view.ledger.failures(&step) > 0 && !view.ledger.succeeded(&step);
+        if !mine && !tried {
             continue;
         }
         if let Some(session) = view.topology.session(&path.endpoint) {
