@@ -242,8 +242,9 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
+    // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
     let blocks = ours.devices.iter().filter_map(|device| device.block());
-    blocks.fold(true, |all, block| flushed(goal, block.name.clone(), block.number, view, draft) && all)
+    blocks.filter(|block| !flushed(goal, block.name.clone(), block.number, view, draft)).count() == 0
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
