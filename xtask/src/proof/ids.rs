@@ -3,7 +3,7 @@
 
 /// Id and what it says.
 pub(super) const CLAIMED: &[(&str, &str)] = &[
-    ("C1", "a failed connect leaves the host as it was"),
+    ("C1", "a failed connect leaves nothing behind"),
     ("C2", "logins run truly in parallel"),
     ("C3", "one good path makes a map"),
     ("C4", "one login policy; scans count separately"),
@@ -29,9 +29,9 @@ pub(super) const CLAIMED: &[(&str, &str)] = &[
     ("D12", "nothing found through links in /dev"),
     ("D13", "every call has a time limit"),
     ("D14", "logout only after the devices went"),
-    ("D15", "disconnecting nothing succeeds"),
+    ("D15", "disconnecting what is absent succeeds"),
     ("B6", "claims and short locks across processes"),
     ("B7", "every verb ends by its deadline, truthfully"),
-    ("B8", "secrets appear nowhere"),
+    ("B8", "CHAP secrets appear nowhere"),
     ("B10", "live progress for people and programs"),
 ];

@@ -194,7 +194,7 @@ mod tests {
         let table = proofs.table(true);
         assert!(table.contains("| C3 | one good path makes a map | kernel | `four-portals` |"), "{table}");
         assert!(
-            table.contains("| C1 | a failed connect leaves the host as it was | **nothing** |  |"),
+            table.contains("| C1 | a failed connect leaves nothing behind | **nothing** |  |"),
             "{table}"
         );
         assert!(!proofs.missing().contains(&"C3") && proofs.missing().contains(&"C1"));
