@@ -10,10 +10,10 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment, Phase};
-use crate::plan::attach::{self, Attach};
+use crate::plan::attach::{self, Attach, Enough};
 use crate::plan::detach::{self, Detach};
 use crate::plan::{Step, View};
-use crate::policy::{ConnectOptions, DisconnectOptions, OnDirty};
+use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::topology::Topology;
@@ -33,7 +33,9 @@ pub async fn connect(
     mut cancel: Cancel,
 ) -> Result<Connected, Error> {
     let end = host.now() + options.deadline;
-    let work = end - options.reserve.min(options.deadline / 2);
+    let reserve = options.reserve.min(options.deadline / 2);
+    let work = end - reserve;
+    let login = login_policy(options, connection.paths.len(), options.deadline - reserve);
     if options.multipath {
         multipathd_lives(host).await?;
     }
@@ -44,7 +46,7 @@ pub async fn connect(
         host,
         &id,
         connection.chap.as_ref(),
-        options.login,
+        login,
         DisconnectOptions::default().flush_timeout,
         observer,
     )?;
@@ -73,8 +75,11 @@ pub async fn connect(
         allow_single_device: options.allow_single_device,
         expected: expected.or_else(|| journal.wwid.clone().filter(|_| live)),
         live,
-        login: options.login,
+        login,
         scan_attempts: options.scan_attempts,
+        enough: enough(options),
+        began: host.now(),
+        logins_end: end - reserve / 2,
         deadline: work,
     };
     runner.journal = Some(journal);
@@ -92,6 +97,17 @@ pub async fn connect(
         return Err(error);
     }
     Err(undo(&mut runner, &goal, end, error).await)
+}
+
+/// A login gets what the deadline leaves (B1); where the portals are tried in turn, each gets its share.
+fn login_policy(options: &ConnectOptions, paths: usize, budget: Duration) -> LoginPolicy {
+    let turns = if options.multipath { 1 } else { paths.max(1) as u32 };
+    options.login.within(budget / turns)
+}
+
+fn enough(options: &ConnectOptions) -> Enough {
+    let grace = options.grace.or(options.min_paths.map(|_| Duration::ZERO));
+    Enough::Quorum { paths: options.min_paths.unwrap_or(1) as usize, grace }
 }
 
 /// Nothing can be done without multipathd, and it is cheaper to say so now (exit 6).
@@ -246,8 +262,8 @@ fn hand_out(
     let topology = &seen.topology;
     let map = topology.map.as_ref().map(|view| view.map.name.clone());
     let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
-    let failed = attach::failed_paths(goal, &runner.view(seen));
-    let report = report(host, runner, goal, topology, failed, changed)?;
+    let missing = attach::missing(goal, &runner.view(seen));
+    let report = report(host, runner, goal, topology, missing, changed)?;
     let journal = runner.journal.as_mut().expect("a connect has a journal");
     if changed || journal.map != map {
         journal.phase = Phase::Attached;
@@ -268,15 +284,16 @@ fn report(
     runner: &Runner<'_>,
     goal: &Attach,
     topology: &Topology,
-    failed: std::collections::BTreeMap<bowline_host::iscsi::Endpoint, String>,
+    missing: Vec<attach::Missing>,
     changed: bool,
 ) -> Result<Connected, Error> {
     let journal = runner.journal.as_ref().expect("a connect has a journal");
     let paths = path_reports(&goal.paths, topology);
-    let failed_paths: Vec<FailedPath> = failed
+    let missing: Vec<attach::Missing> = missing.into_iter().filter(|_| goal.multipath).collect();
+    let unfinished = missing.iter().any(|path| path.pending);
+    let failed_paths: Vec<FailedPath> = missing
         .into_iter()
-        .filter(|_| goal.multipath)
-        .map(|(endpoint, reason)| FailedPath { portal: endpoint.portal, iqn: endpoint.iqn, reason })
+        .map(|path| FailedPath { portal: path.endpoint.portal, iqn: path.endpoint.iqn, reason: path.reason })
         .collect();
     let mut warnings = Vec::new();
     let (device_node, size) = match &topology.map {
@@ -315,6 +332,7 @@ fn report(
         failed_paths,
         changed,
         warnings,
+        unfinished,
     })
 }
 

@@ -242,11 +242,9 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
-    let mut all = true;
-    for block in ours.devices.iter().filter_map(|device| device.block()) {
-        all &= flushed(goal, block.name.clone(), block.number, view, draft);
-    }
-    all
+    // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
+    let blocks = ours.devices.iter().filter_map(|device| device.block());
+    blocks.filter(|block| !flushed(goal, block.name.clone(), block.number, view, draft)).count() == 0
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -345,7 +343,7 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
 
 /// Why, for every step that failed for good: the last failure only (D10).
 pub fn failures(view: &View<'_>) -> Vec<String> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = std::collections::HashSet::new();
     let failed = view.ledger.entries().iter().rev().filter(|entry| seen.insert(entry.step.clone()));
     let mut lines: Vec<String> = failed
         .filter_map(|entry| {
