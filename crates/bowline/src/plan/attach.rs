@@ -450,8 +450,8 @@ fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<St
 /// The portals are tried in turn, and one that did not work is cleaned up before the next is tried, so that two
 /// paths of one volume never exist side by side (C14).
 fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
-    if let Some(device) = goal.paths.iter().filter(|_| goal.live).find_map(|path| view.topology.device(path))
-    {
+    let device = goal.paths.iter().find_map(|path| view.topology.device(path));
+    if goal.live && (device.is_some() || view.topology.map.is_some()) {
         return live_single(goal, device, view);
     }
     for (path, progress) in progress {
@@ -491,19 +491,29 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
 
 /// The disk of a live attachment stays the one, whether it can be read now or not: it may hold data that is not
 /// written yet, and another path beside it would be a second one (C14, C16).
-fn live_single(goal: &Attach, device: &DeviceView, view: &View<'_>) -> Decision {
+fn live_single(goal: &Attach, device: Option<&DeviceView>, view: &View<'_>) -> Decision {
     let mut draft = Draft::default();
-    let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
-    match usable_single(&mut draft, device, view) {
+    let usable = match (device, &view.topology.map) {
+        (Some(device), _) => usable_single(&mut draft, device, view),
+        (None, Some(map)) if read_from(map, view).is_some() => Some(true),
+        (None, Some(map)) => prove(&mut draft, map, view).then_some(false),
+        (None, None) => None,
+    };
+    match usable {
         Some(true) => Decision::Done,
         Some(false) if view.now < goal.deadline => {
             draft.wait("the goal", Some(goal.deadline));
             draft.act()
         }
-        _ => Decision::Refused(
-            Error::new(ErrorKind::NotAttached, format!("{name} of this attachment cannot be read"))
-                .hint("it was attached before and was left as it is; see whether its portal can be reached"),
-        ),
+        _ => {
+            let disk = device.and_then(DeviceView::block).map(|block| format!("{} of ", block.name));
+            let what = format!("{}this attachment cannot be read", disk.unwrap_or_default());
+            Decision::Refused(
+                Error::new(ErrorKind::NotAttached, what).hint(
+                    "it was attached before and was left as it is; see whether its portal can be reached",
+                ),
+            )
+        }
     }
 }
 
