@@ -1,5 +1,8 @@
 #!/bin/sh
 # The laboratory proves itself: four paths and a map by hand, seen by `lab leftovers`, taken away by `lab clean`.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves:
+# limit: 90s
 set -eu
 
 fail() { echo "smoke: $*" >&2; exit 1; }

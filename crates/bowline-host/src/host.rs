@@ -88,6 +88,11 @@ impl HostError {
         matches!(self.failure, Failure::TimedOut(_))
     }
 
+    /// Whether this host has not what it takes.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.failure, Failure::Unavailable(_))
+    }
+
     /// The kind of the underlying I/O error, if it is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match &self.failure {

@@ -16,6 +16,13 @@ pub enum Opener {
         /// Its command name (`comm`).
         command: String,
     },
+    /// A worker of udev, or a program that one of its rules has started (blkid, kpartx, lvm, …).
+    Udev {
+        /// Its id.
+        pid: u32,
+        /// Its command name.
+        command: String,
+    },
     /// A mounted file system.
     Mount {
         /// Where.
@@ -28,18 +35,23 @@ pub enum Opener {
 }
 
 impl Opener {
-    /// Whether it passes by: a worker of udev or multipathd, which close again by themselves.
+    /// Whether it passes by: udev, multipathd, and our own helper, which closes as soon as the kernel lets it. They
+    /// read and close again by themselves.
     pub fn passes_by(&self) -> bool {
-        matches!(self, Self::Process { command, .. }
-            if ["(udev-worker)", "systemd-udevd", "udevd", "multipathd", "multipath", "kpartx", "blkid", "scsi_id"]
-                .contains(&command.as_str()))
+        match self {
+            Self::Udev { .. } => true,
+            Self::Process { command, .. } => matches!(command.as_str(), "multipathd" | "bowline-helper"),
+            _ => false,
+        }
     }
 }
 
 impl fmt::Display for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process { pid, command } => write!(f, "process {pid} ({command})"),
+            Self::Process { pid, command } | Self::Udev { pid, command } => {
+                write!(f, "process {pid} ({command})")
+            }
             Self::Mount { point } => write!(f, "mounted at {point}"),
             Self::Holder(name) => write!(f, "block device {name} upon it"),
             Self::Swap => write!(f, "swap space"),
@@ -110,9 +122,35 @@ fn descriptors(host: &dyn Host, meant: &Meant, processes: &[u32], openers: &mut 
         if host.list(&folder).unwrap_or_default().iter().any(has_it)
             && let Some(command) = text(host, &format!("/proc/{pid}/comm"))
         {
-            openers.insert(Opener::Process { pid, command: command.trim().into() });
+            let command = command.trim().to_owned();
+            openers.insert(match is_of_udev(host, pid) {
+                true => Opener::Udev { pid, command },
+                false => Opener::Process { pid, command },
+            });
         }
     }
+}
+
+/// Whether a process is udev's or stems from it: a rule's program may itself start others, but not many deep.
+/// The daemon is `systemd-udevd`, a worker `(udev-worker)` (systemd 252) or like the daemon (before 251).
+fn is_of_udev(host: &dyn Host, pid: u32) -> bool {
+    let mut pid = pid;
+    for _ in 0..5 {
+        let Some(stat) = text(host, &format!("/proc/{pid}/stat")) else { return false };
+        let Some((command, parent)) = name_and_parent(&stat) else { return false };
+        if matches!(command, "systemd-udevd" | "(udev-worker)" | "udevd") {
+            return true;
+        }
+        pid = parent;
+    }
+    false
+}
+
+/// `PID (COMM) STATE PPID …`; the name may hold anything, so it ends at the last parenthesis.
+fn name_and_parent(stat: &str) -> Option<(&str, u32)> {
+    let (front, rest) = stat.rsplit_once(") ")?;
+    let (_, command) = front.split_once(" (")?;
+    Some((command, rest.split(' ').nth(1)?.parse().ok()?))
 }
 
 /// One mountinfo of each mount namespace: to read it of every process would cost more than all the rest.

@@ -71,11 +71,29 @@ fn partitions_count_and_a_number_that_changed_hands_does_not() {
     assert!(openers_of(&host, &name, NUMBER).unwrap().is_empty());
 }
 
+/// What a rule has started is udev's, however deep; the same program by somebody's hand is a user.
 #[test]
-fn d7_udev_and_multipathd_pass_by_and_qemu_does_not() {
-    let process = |command: &str| Opener::Process { pid: 1, command: command.into() };
-    assert!(process("(udev-worker)").passes_by() && process("multipathd").passes_by());
-    assert!(!process("qemu").passes_by() && !process("bowline-helper").passes_by());
+fn d7_udev_and_multipathd_pass_by_and_users_do_not() {
+    let opened = |host: FakeHost, pid: u32, parent: u32, command: &str| {
+        host.link(&format!("/proc/{pid}/fd/3"), "/dev/dm-3")
+            .file(&format!("/proc/{pid}/comm"), &format!("{command}\n"))
+            .file(&format!("/proc/{pid}/stat"), &format!("{pid} ({command}) S {parent} 1 1"))
+    };
+    let mut host =
+        host().file("/proc/50/stat", "50 ((udev-worker)) S 1 1 1").file("/proc/1/stat", "1 (init) S 0 0 0");
+    for (pid, parent, command) in [
+        (201, 50, "sh"),
+        (202, 201, "blkid"),
+        (203, 1, "blkid"),
+        (204, 1, "multipathd"),
+        (205, 1, "odd) name"),
+    ] {
+        host = opened(host, pid, parent, command);
+    }
+    let openers = openers_of(&host, &"dm-3".parse().unwrap(), NUMBER).unwrap();
+    let users: Vec<String> = openers.iter().filter(|o| !o.passes_by()).map(ToString::to_string).collect();
+    assert_eq!(openers.len(), 5);
+    assert_eq!(users, ["process 203 (blkid)", "process 205 (odd) name)"]);
 }
 
 proptest! {

@@ -37,7 +37,7 @@ pub async fn connect(
     if options.multipath {
         multipathd_lives(host).await?;
     }
-    let _locks = lock_volume(host, &connection.paths, work, observer).await?;
+    let _locks = lock_volume(host, &connection.paths, work, ErrorKind::NotAttached, observer).await?;
     let before = journal::find(host, &connection.paths)?;
     let id = before.as_ref().map_or_else(|| journal::id_of(&connection.paths), |found| found.id.clone());
     let mut runner = Runner::new(
@@ -59,8 +59,11 @@ pub async fn connect(
         Some(found) if live => found,
         _ => Attachment::intent(id.clone(), connection.paths.clone(), options.multipath, host.wall_clock()),
     };
-    if !live {
-        journal.volume = connection.volume.clone();
+    let unknown: Vec<WantedPath> =
+        connection.paths.iter().filter(|path| !journal.paths.contains(path)).cloned().collect();
+    if !live || !unknown.is_empty() {
+        journal.paths.extend(unknown);
+        journal.volume = connection.volume.clone().or(journal.volume);
         journal::store(host, &journal)?;
     }
     let expected = options.expected.clone().or(connection.wwid.clone());
@@ -105,6 +108,7 @@ pub(crate) async fn lock_volume(
     host: &dyn Host,
     paths: &[WantedPath],
     until: Moment,
+    busy: ErrorKind,
     observer: &dyn Observer,
 ) -> Result<Vec<Box<dyn bowline_host::host::LockGuard>>, Error> {
     let began = host.now();
@@ -116,7 +120,7 @@ pub(crate) async fn lock_volume(
             Err(error) if error.is_timeout() => {
                 observer.event(host.now().since(began), &Event::WaitingForLock { lock: name.clone() });
                 host.lock(&name, until.since(host.now())).await.map_err(|error| {
-                    Error::new(ErrorKind::NotAttached, "another bowline process works on this volume")
+                    Error::new(busy, "another bowline process works on this volume, and did not end in time")
                         .cause(error)
                 })?
             }

@@ -42,7 +42,7 @@ pub async fn disconnect(
 ) -> Result<Disconnected, Error> {
     let end = host.now() + options.deadline;
     let Some(target) = resolve(host, which)? else { return Ok(unchanged()) };
-    let _locks = lock_volume(host, &target.paths, end, observer).await?;
+    let _locks = lock_volume(host, &target.paths, end, ErrorKind::Refused, observer).await?;
     // Read again under the lock: whoever held it may have detached the volume.
     let journal = journal::find(host, &target.paths)?;
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
@@ -94,24 +94,33 @@ async fn conclude(
             runner.settle(end).await;
             return Err(interrupted(host, runner, goal)?);
         }
-        Pursuit::Refused(error, _) => {
-            restore(host, runner)?;
-            return Err(error);
+        Pursuit::Refused(error, seen) => {
+            if intact(runner, &seen) {
+                restore(host, runner)?;
+                return Err(error);
+            }
+            return Err(error.leaving(detach::leftovers(goal, &runner.view(&seen))));
         }
     };
     let left = detach::leftovers(goal, &runner.view(&seen));
     let failures = detach::failures(&runner.view(&seen));
-    let intact = !runner.ledger.entries().iter().any(|entry| changes(&entry.step));
-    if !waiting.is_empty() && intact {
+    if !left.is_empty() && intact(runner, &seen) {
         restore(host, runner)?;
-        let mut error = Error::new(
-            ErrorKind::Refused,
-            format!("not detached within {} s; nothing was taken apart", options.deadline.as_secs()),
-        );
-        for what in waiting {
-            error = error.cause(format!("still waiting for {what}"));
+        let mut error = match waiting.is_empty() {
+            true => Error::new(
+                ErrorKind::Refused,
+                "the multipath map could not be removed; nothing was taken apart",
+            ),
+            false => Error::new(
+                ErrorKind::Refused,
+                format!("not detached within {} s; nothing was taken apart", options.deadline.as_secs()),
+            ),
+        };
+        for cause in failures.into_iter().chain(waiting.into_iter().map(|w| format!("still waiting for {w}")))
+        {
+            error = error.cause(cause);
         }
-        return Err(error);
+        return Err(error.hint("the volume is still attached and usable; disconnect it again"));
     }
     if !left.is_empty() {
         let mut error = Error::new(ErrorKind::Leftovers, "the volume is not wholly detached");
@@ -149,22 +158,31 @@ fn changes(step: &Step) -> bool {
     !matches!(step, Step::Sync { .. } | Step::VerifyRead { .. })
 }
 
+/// Whether nothing was taken apart: at most, the removal of a map that is still there was tried.
+fn intact(runner: &Runner<'_>, seen: &Seen) -> bool {
+    runner.ledger.entries().iter().all(|entry| match entry.step {
+        Step::RemoveMap { .. } => seen.topology.map.is_some(),
+        _ => !changes(&entry.step),
+    })
+}
+
 fn interrupted(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach) -> Result<Error, Error> {
     let error = Error::new(ErrorKind::Refused, "the disconnect was interrupted");
-    if !runner.ledger.entries().iter().any(|entry| changes(&entry.step)) {
+    let seen = runner.look_once(goal)?;
+    if intact(runner, &seen) {
         restore(host, runner)?;
         return Ok(error.hint("nothing was taken apart; the volume is still attached"));
     }
-    let seen = runner.look_once(goal)?;
     let left = detach::leftovers(goal, &runner.view(&seen));
     Ok(error.leaving(left).hint("disconnect again: it goes on where this stopped"))
 }
 
-/// Nothing was taken apart: the attachment stays what it was.
+/// Nothing was taken apart: the attachment stays what it was, and may be written to again.
 fn restore(host: &dyn Host, runner: &mut Runner<'_>) -> Result<(), Error> {
     match &mut runner.journal {
-        Some(journal) if journal.phase == Phase::Detaching && !journal.flushed => {
+        Some(journal) if journal.phase == Phase::Detaching => {
             journal.phase = Phase::Attached;
+            journal.flushed = false;
             journal::store(host, journal)
         }
         _ => Ok(()),

@@ -16,6 +16,8 @@ pub enum Ending {
     Failed(String),
     /// Not, and it never will.
     Final(String),
+    /// Not: this host lacks what it takes (iscsid does not run, a program is missing).
+    Host(String),
     /// It did not end within its limit.
     TimedOut(Duration),
     /// Not done: something is in the way that was seen only under the lock.
@@ -32,7 +34,7 @@ impl Ending {
     pub fn reason(&self) -> String {
         match self {
             Self::Ok => "ok".into(),
-            Self::Failed(why) | Self::Final(why) | Self::Skipped(why) => why.clone(),
+            Self::Failed(why) | Self::Final(why) | Self::Host(why) | Self::Skipped(why) => why.clone(),
             Self::TimedOut(limit) => format!("no end within {:.1} s", limit.as_secs_f32()),
         }
     }

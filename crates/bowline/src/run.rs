@@ -160,7 +160,7 @@ impl<'a> Runner<'a> {
         cancel: &mut Cancel,
     ) -> Result<Pursuit, Error> {
         loop {
-            self.drain();
+            self.drain().await;
             let began = self.host.now();
             let seen = self.observe_for(&mut goal)?;
             let now = self.host.now();
@@ -193,10 +193,7 @@ impl<'a> Runner<'a> {
             self.begin(steps)?;
             let wake = wake.map_or(deadline, |wake| wake.min(deadline));
             match self.wait(wake, cancel).await? {
-                Wake::Step(step, ending) => {
-                    self.narrator.ended(self.host.now(), &step, &ending);
-                    self.ledger.end(&step, self.host.now(), ending);
-                }
+                Wake::Step(step, ending) => self.end(&step, ending),
                 Wake::Something | Wake::Cancelled => {}
             }
         }
@@ -307,9 +304,24 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Ends of steps and events that came meanwhile are taken in before looking.
-    fn drain(&mut self) {
+    /// Ends of steps and events that came meanwhile are taken in before looking: one look serves them all.
+    async fn drain(&mut self) {
+        let ready = |context: &mut std::task::Context<'_>, running: &mut Running<'a>| {
+            Poll::Ready(match running.poll_next_unpin(context) {
+                Poll::Ready(ended) => ended,
+                Poll::Pending => None,
+            })
+        };
+        while let Some((step, ending)) = poll_fn(|context| ready(context, &mut self.running)).await {
+            self.end(&step, ending);
+        }
         while self.stream.try_next().is_some() {}
+    }
+
+    fn end(&mut self, step: &Step, ending: Ending) {
+        let now = self.host.now();
+        self.narrator.ended(now, step, &ending);
+        self.ledger.end(step, now, ending);
     }
 
     /// Waits for steps that are running to end, until `deadline`: none may be left behind unnoticed.
@@ -317,7 +329,7 @@ impl<'a> Runner<'a> {
         while !self.running.is_empty() && self.host.now() < deadline {
             let mut never = Cancel::never();
             if let Ok(Wake::Step(step, ending)) = self.wait(deadline, &mut never).await {
-                self.ledger.end(&step, self.host.now(), ending);
+                self.end(&step, ending);
             }
         }
     }

@@ -44,13 +44,23 @@ impl Verdict {
         }
     }
 
+    /// The verdict in a sentence.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => "the script ended",
+            Self::ScriptHung(_) => "the script HUNG: still running at its time limit",
+            Self::GuestHung => "the guest HUNG: it no longer answers",
+            Self::Died(_) => "the guest DIED before the script ended",
+        }
+    }
+
     /// The verdict's line on standard error; before it, for anything but an end, all that may explain it.
     pub fn report(&self, console: &Path) {
-        let (sentence, seen) = match self {
-            Self::Ended(code) => return eprintln!("lab: VERDICT the script ended with exit code {code}"),
-            Self::ScriptHung(seen) => ("the script HUNG: still running at its time limit", seen.as_str()),
-            Self::GuestHung => ("the guest HUNG: it no longer answers", ""),
-            Self::Died(words) => ("the guest DIED before the script ended", words.as_str()),
+        let sentence = self.sentence();
+        let seen = match self {
+            Self::Ended(code) => return eprintln!("lab: VERDICT {sentence} with exit code {code}"),
+            Self::ScriptHung(seen) | Self::Died(seen) => seen.as_str(),
+            Self::GuestHung => "",
         };
         let console = fs::read(console).unwrap_or_default();
         eprintln!("lab: the console's last lines:\n{}", tail(&String::from_utf8_lossy(&console), 60));
@@ -64,6 +74,7 @@ pub fn follow(
     mut machine: Machine,
     timeout: Duration,
     out: Option<&Path>,
+    mut output: impl FnMut(Stream, &[u8]) -> Result<(), Failure>,
     steps: &mut Steps,
 ) -> Result<Verdict, Failure> {
     let frames = receive(&mut machine)?;
@@ -72,8 +83,8 @@ pub fn follow(
     let mut last_words = String::new();
     let verdict = loop {
         match frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(Frame::Stdout(bytes))) => pass(io::stdout().lock(), &bytes)?,
-            Ok(Ok(Frame::Stderr(bytes))) => pass(io::stderr().lock(), &bytes)?,
+            Ok(Ok(Frame::Stdout(bytes))) => output(Stream::Out, &bytes)?,
+            Ok(Ok(Frame::Stderr(bytes))) => output(Stream::Err, &bytes)?,
             Ok(Ok(Frame::Note(text))) => {
                 steps.say(&format!("guest: {text}"));
                 last_words = text;
@@ -114,8 +125,23 @@ fn receive(machine: &mut Machine) -> Result<Receiver<io::Result<Frame>>, Failure
     Ok(receiver)
 }
 
-fn pass(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure> {
-    to.write_all(bytes).and_then(|()| to.flush()).context(|| "cannot pass on the script's output")
+/// Where the script wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// To its standard output.
+    Out,
+    /// To its standard error.
+    Err,
+}
+
+/// Passes the script's output on to where it would have gone without a guest.
+pub fn pass(stream: Stream, bytes: &[u8]) -> Result<(), Failure> {
+    let write = |to: &mut dyn Write| to.write_all(bytes).and_then(|()| to.flush());
+    match stream {
+        Stream::Out => write(&mut io::stdout().lock()),
+        Stream::Err => write(&mut io::stderr().lock()),
+    }
+    .context(|| "cannot pass on the script's output")
 }
 
 /// Unpacks what the guest sends of `/out`.

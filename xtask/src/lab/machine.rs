@@ -18,7 +18,10 @@ pub struct Place {
 impl Place {
     /// A folder of our own in `.lab`.
     pub fn make(repo: &Path, keep: bool) -> Result<Self, Failure> {
-        let folder = repo.join(format!(".lab/run-{}", std::process::id()));
+        let cache = repo.join(".lab");
+        sweep(&cache);
+        let kind = if keep { "kept" } else { "run" };
+        let folder = cache.join(format!("{kind}-{}", std::process::id()));
         fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder, keep })
     }
@@ -40,6 +43,17 @@ impl Drop for Place {
             eprintln!("lab: kept in {}: root.qcow2 (the guest's disk), console.log", self.folder.display());
         } else {
             let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Removes the folders of runs that were killed before they could do it.
+fn sweep(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("run-").and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

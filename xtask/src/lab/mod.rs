@@ -5,6 +5,7 @@
 //! the [`machine`] that boots, and the [`follow`] that stays with it to its verdict.
 
 mod binaries;
+mod cases;
 mod command;
 mod follow;
 mod image;
@@ -12,7 +13,6 @@ mod initrd;
 mod machine;
 mod payload;
 mod recipe;
-
 mod steps;
 mod tools;
 
@@ -34,6 +34,8 @@ pub enum Command {
     /// 124: the script or the guest hung. 125: the guest died. 6: this machine lacks a tool. 1: the
     /// laboratory itself failed.
     Run(RunArgs),
+    /// Run the cases of lab/cases, several in one guest; results go to target/proof/lab.json
+    Cases(cases::CasesArgs),
     /// Build the guest's image, if its recipe changed since the last time
     Image {
         /// The Debian release in the guest
@@ -45,6 +47,25 @@ pub enum Command {
 /// A run's options
 #[derive(Args)]
 pub struct RunArgs {
+    #[command(flatten)]
+    shape: Shape,
+    /// Keep the guest's disk and its console's log, and say where
+    #[arg(long)]
+    keep: bool,
+    /// Bring what the script leaves in /out to this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How long the script may run
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    timeout: Duration,
+    /// The script (any executable), and its arguments
+    #[arg(last = true, required = true, value_name = "SCRIPT")]
+    script: Vec<String>,
+}
+
+/// What the guest and its target look like
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+struct Shape {
     /// The Debian release in the guest
     #[arg(long, value_enum, default_value_t = Suite::Bookworm)]
     suite: Suite,
@@ -60,36 +81,24 @@ pub struct RunArgs {
     /// How many volumes; volume n is LUN n
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=200))]
     volumes: u16,
-    /// Keep the guest's disk and its console's log, and say where
-    #[arg(long)]
-    keep: bool,
-    /// Bring what the script leaves in /out to this folder
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// How long the script may run
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
-    timeout: Duration,
-    /// The script (any executable), and its arguments
-    #[arg(last = true, required = true, value_name = "SCRIPT")]
-    script: Vec<String>,
 }
 
 /// The Debian releases that the guest can be
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Suite {
     /// Debian 12: open-iscsi 2.1.8, multipath-tools 0.9.4, Linux 6.1
     Bookworm,
 }
 
 /// The implementations of a target
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// The kernel's own
     Lio,
 }
 
 /// The wire's [`Backend`], as an option
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Offer {
     /// One IQN behind all portals
     OneIqn,
@@ -115,6 +124,7 @@ impl From<Failure> for Stop {
 pub fn main(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => run(&args),
+        Command::Cases(args) => cases::main(&args),
         Command::Image { suite } => build_image(suite),
     };
     match result {
@@ -139,33 +149,71 @@ fn build_image(suite: Suite) -> Result<u8, Stop> {
 
 fn run(args: &RunArgs) -> Result<u8, Stop> {
     let mut steps = Steps::start();
-    let repo = repository();
-    // The one target there is; a second one will have a guest that knows it.
-    let Target::Lio = args.target;
-    tools::ensure(tools::RUN)?;
-    let image = image::ready(&repo, &Recipe::read(&repo, args.suite)?, &mut steps)?;
-    let binaries = binaries::build(&repo)?;
-    steps.done("programs built");
-
-    let place = machine::Place::make(&repo, args.keep)?;
-    let script = payload::Script::locate(&repo, &args.script[0])?;
+    let shape = &args.shape;
+    let ready = Ready::make(shape, &mut steps)?;
+    let place = machine::Place::make(&ready.repo, args.keep)?;
+    let script = payload::Script::locate(&ready.repo, &args.script[0])?;
     let spec = Spec {
-        portals: args.portals,
-        volumes: args.volumes,
-        backend: args.backend.into(),
         script: script.in_guest.clone(),
         args: args.script[1..].to_vec(),
         collect: args.out.is_some(),
-        timeout: args.timeout.as_secs().max(1),
+        ..shape.spec(args.timeout)
     };
-    let payload = payload::make(&repo, place.folder(), &binaries, &script, &spec)?;
-    steps.done("second disk made");
-
-    let machine = machine::Machine::boot(&image, &payload, &place)?;
-    steps.say(&format!("booting with {}", machine.accelerator()));
-    let verdict = follow::follow(machine, args.timeout, args.out.as_deref(), &mut steps)?;
+    let machine = ready.boot(&place, &script, &spec, &mut steps)?;
+    let verdict = follow::follow(machine, args.timeout, args.out.as_deref(), follow::pass, &mut steps)?;
     verdict.report(&place.console());
     Ok(verdict.exit_code())
+}
+
+/// Everything that a guest is booted from.
+struct Ready {
+    repo: PathBuf,
+    image: image::Image,
+    binaries: Vec<PathBuf>,
+}
+
+impl Ready {
+    /// Sees to it that the image and the programs are there.
+    fn make(shape: &Shape, steps: &mut Steps) -> Result<Self, Stop> {
+        let repo = repository();
+        // The one target there is; a second one will have a guest that knows it.
+        let Target::Lio = shape.target;
+        tools::ensure(tools::RUN)?;
+        let image = image::ready(&repo, &Recipe::read(&repo, shape.suite)?, steps)?;
+        let binaries = binaries::build(&repo)?;
+        steps.done("programs built");
+        Ok(Self { repo, image, binaries })
+    }
+
+    /// Boots a guest in that place.
+    fn boot(
+        &self,
+        place: &machine::Place,
+        script: &payload::Script,
+        spec: &Spec,
+        steps: &mut Steps,
+    ) -> Result<machine::Machine, Failure> {
+        let payload = payload::make(&self.repo, place.folder(), &self.binaries, script, spec)?;
+        steps.done("second disk made");
+        let machine = machine::Machine::boot(&self.image, &payload, place)?;
+        steps.say(&format!("booting with {}", machine.accelerator()));
+        Ok(machine)
+    }
+}
+
+impl Shape {
+    /// A run of this shape, of no script yet.
+    fn spec(&self, timeout: Duration) -> Spec {
+        Spec {
+            portals: self.portals,
+            volumes: self.volumes,
+            backend: self.backend.into(),
+            script: String::new(),
+            args: Vec::new(),
+            collect: false,
+            timeout: timeout.as_secs().max(1),
+        }
+    }
 }
 
 impl From<Offer> for Backend {

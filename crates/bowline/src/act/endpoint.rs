@@ -228,17 +228,21 @@ fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>
 /// failed has had its tries inside iscsid (C4).
 fn of_iscsi(error: IscsiError) -> Ending {
     match error {
+        IscsiError::Host(error) if error.operation == "run" && error.is_unavailable() => {
+            Ending::Host(error.to_string())
+        }
         IscsiError::Host(error) => of_error(error),
+        IscsiError::Failed { code, .. } if code.is_iscsid_unreachable() => Ending::Host(error.to_string()),
         IscsiError::Failed { code, .. } if passes(code) => Ending::Failed(error.to_string()),
         IscsiError::Failed { .. } => Ending::Final(error.to_string()),
     }
 }
 
-/// Of the database, of iscsid's absence, and of a login of another's that is under way (a logout then gives 9, a
+/// Failures of the database, and of a login of another's that is under way (a logout then gives 9, a
 /// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
 fn passes(code: Iscsiadm) -> bool {
-    use Iscsiadm::{Again, Busy, Database, Internal, IscsidNotRunning, IscsidTalkFailed, SessionExists};
-    matches!(code, Database | IscsidTalkFailed | IscsidNotRunning | Busy | Again | Internal | SessionExists)
+    use Iscsiadm::{Again, Busy, Database, Internal, SessionExists};
+    matches!(code, Database | Busy | Again | Internal | SessionExists)
 }
 
 fn ended(result: Fallible) -> Ending {

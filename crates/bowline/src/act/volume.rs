@@ -58,7 +58,7 @@ pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNu
 pub(super) async fn delete(context: Context<'_>, hctl: Hctl, discard: bool) -> Ending {
     if discard {
         let state = format!("/sys/class/scsi_device/{hctl}/device/state");
-        let offline = Blocking::WriteSysfs { path: state, text: "offline".into() };
+        let offline = Blocking::WriteSysfs { path: state, text: "offline\n".into() };
         // Refused where the state allows no such change: then the delete is as bounded as without it.
         let _ = context.host.blocking(&offline, READ_LIMIT).await;
     }

@@ -42,6 +42,8 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 const CHECKER_PATIENCE: Duration = Duration::from_secs(10);
 /// multipathd hears of a new path by itself; it is told only of one that it overlooked for this long.
 const JOIN_PATIENCE: Duration = Duration::from_secs(3);
+/// So often it is told.
+const ADD_PATH_TRIES: usize = 3;
 /// A disk that cannot be read this often is given up, in single path (C7: not being readable is no error yet).
 const READ_TRIES: u32 = 3;
 
@@ -137,7 +139,9 @@ fn multipath(
         }
     }
     match (&view.topology.map, identity) {
-        (Some(map), _) if verified.is_none() => prove(&mut draft, map, view),
+        (Some(map), _) if verified.is_none() => {
+            prove(&mut draft, map, view);
+        }
         (None, Some(wwid)) => form(&mut draft, wwid, progress, view),
         _ => {}
     }
@@ -145,7 +149,7 @@ fn multipath(
         return Decision::Done;
     }
     if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
-        return Decision::Refused(no_path(progress));
+        return Decision::Refused(no_path(progress, view));
     }
     if draft.is_empty() || view.now >= goal.deadline {
         return without_map(goal, progress, draft, view);
@@ -209,8 +213,15 @@ fn still_there(map: &MapView, verified: Option<Moment>, view: &View<'_>) -> Deci
         return Decision::Done;
     }
     let mut draft = Draft::default();
-    prove(&mut draft, map, view);
-    draft.act()
+    if prove(&mut draft, map, view) {
+        return draft.act();
+    }
+    let why = view.ledger.last(&read_step(map)).map_or(String::new(), |(_, ending)| ending.reason());
+    Decision::Refused(
+        Error::new(ErrorKind::NotAttached, format!("map {} of this attachment cannot be read", map.map.name))
+            .cause(why)
+            .hint("it was attached before and was left as it is; see whether its portals can be reached"),
+    )
 }
 
 /// What one path of a map needs: its own next step, or to join the map.
@@ -237,7 +248,11 @@ fn advance(
     if since < patience {
         draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(verified + patience));
     } else if !map.has(block.number) && device.device.wwid.is_some() {
-        draft.want(view, Step::AddPath(block.name.clone()), 3, Duration::from_secs(1));
+        let step = Step::AddPath(block.name.clone());
+        // multipathd says `ok` also when it keeps the path as an orphan, so every try counts.
+        if view.ledger.running(&step) || view.ledger.tries(&step).count() < ADD_PATH_TRIES {
+            draft.want(view, step, u32::MAX, Duration::from_secs(1));
+        }
     }
 }
 
@@ -251,15 +266,17 @@ fn read_step(map: &MapView) -> Step {
     Step::VerifyRead { device: map.map.block_name(), number: map.map.number }
 }
 
-/// A map is usable when one read from it succeeds; until udev is done with it there is no use in trying.
-fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) {
+/// A map is usable when one read from it succeeds; until udev is done with it there is no use in trying. False when
+/// it was tried often enough.
+fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) -> bool {
     match map.ready() {
         true if !view.ledger.succeeded(&read_step(map)) => {
-            draft.want(view, read_step(map), 10, Duration::from_millis(250));
+            draft.want(view, read_step(map), 10, Duration::from_millis(250))
         }
         _ => {
             let wake = view.now + Duration::from_millis(500);
             draft.wait(format!("map {} to become usable", map.map.name), Some(wake));
+            true
         }
     }
 }
@@ -280,11 +297,14 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
         return;
     };
     let add_map = Step::AddMap(wwid.clone());
-    let tries = view.ledger.tries(&add_map).count();
     let add_path = Step::AddPath(block.name.clone());
-    if tries >= 2 && view.ledger.tries(&add_path).count() < tries / 2 && !view.ledger.running(&add_map) {
+    let tries = view.ledger.tries(&add_map).count();
+    let untold = tries >= 2 && view.ledger.tries(&add_path).count() < tries / 2;
+    if view.ledger.running(&add_path) {
+        draft.wait(add_path.to_string(), None);
+    } else if untold && !view.ledger.running(&add_map) {
         draft.steps.push(add_path);
-    } else if !view.ledger.running(&add_path) {
+    } else {
         draft.want(view, add_map, u32::MAX, Duration::from_millis(100));
     }
 }
@@ -379,7 +399,7 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
         draft.wait("the goal", Some(goal.deadline));
         return draft.act();
     }
-    Decision::Refused(no_path(progress))
+    Decision::Refused(no_path(progress, view))
 }
 
 /// A single disk is usable when it can be read. Where the host's configuration maps it anyway, the map is what
@@ -411,9 +431,10 @@ fn cleaning(path: &WantedPath) -> Detach {
     Detach { paths: vec![path.clone()], wwid: None, on_dirty: OnDirty::NothingWritten, ..Detach::default() }
 }
 
-fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
+fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
+    let missing = view.ledger.entries().iter().any(|e| matches!(&e.ended, Some((_, Ending::Host(_)))));
     let mut error = Error::new(
-        ErrorKind::NotAttached,
+        if missing { ErrorKind::Host } else { ErrorKind::NotAttached },
         match progress {
             [(path, _)] => format!("the only portal, {}, did not work", path.endpoint),
             _ => format!("none of the {} portals worked", progress.len()),
@@ -430,6 +451,9 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)]) -> Error {
             }
             _ => error = error.cause(format!("{}: not tried: no time was left", path.endpoint)),
         }
+    }
+    if missing {
+        return error.hint("is open-iscsi installed, and does iscsid run? systemctl start iscsid");
     }
     error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
 }

@@ -140,7 +140,9 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
         let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
         let over = match ending {
             Ending::Final(_) => true,
-            Ending::TimedOut(_) | Ending::Failed(_) => view.ledger.failures(&entry.step) >= goal.flush_tries,
+            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) => {
+                view.ledger.failures(&entry.step) >= goal.flush_tries
+            }
             Ending::Ok | Ending::Skipped(_) => false,
         };
         over.then(|| {
@@ -155,9 +157,6 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
 /// up or was never there).
 fn remove_map(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let Some(map) = &view.topology.map else { return true };
-    if !quiet(map, view, draft) {
-        return false;
-    }
     if goal.on_dirty != OnDirty::NothingWritten
         && !flushed(goal, map.map.block_name(), map.map.number, view, draft)
     {
@@ -169,13 +168,16 @@ fn remove_map(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
             return false;
         }
     }
+    if !quiet(map, view, draft) {
+        return false;
+    }
     let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
     let trying = draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50));
     // Where data counts, nothing is taken apart below a map that will not go.
     !trying && goal.on_dirty != OnDirty::Refuse
 }
 
-/// Openers that pass by hold the map for a moment: wait for them. Our own flush is one of them.
+/// Openers that pass by hold the map for a moment: wait for them. They only read, so a flush need not wait.
 fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
     if view.topology.openers.is_empty() {
         return true;

@@ -158,8 +158,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Wants a step, unless it is running. Between failures it waits, longer each time, and after `tries`
-    /// failures it gives up: then the answer is false.
+    /// Wants a step, unless it is running. Between tries it waits, longer each time (also after one that says `ok`
+    /// and had no effect), and after `tries` failures it gives up: then the answer is false.
     pub(crate) fn want(&mut self, view: &View<'_>, step: Step, tries: u32, base: Duration) -> bool {
         if view.ledger.running(&step) {
             self.waiting.push(step.to_string());
@@ -173,7 +173,8 @@ impl Draft {
         if matches!(ending, crate::ledger::Ending::Final(_)) || failures >= tries {
             return false;
         }
-        let next = when + backoff(failures, base, view.seed);
+        let tried = view.ledger.tries(&step).count() as u32;
+        let next = when + backoff(tried, base, view.seed);
         match view.now >= next {
             true => self.steps.push(step),
             false => self.wait(step.to_string(), Some(next)),

@@ -1,1 +1,6 @@
-//! Tests of the rules.
+//! Tests of the rules: each is a topology, what was tried, and what must follow. A test names in its name or its
+//! doc comment the requirements it proves.
+
+mod attach;
+mod build;
+mod paths;

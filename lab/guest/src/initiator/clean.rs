@@ -101,7 +101,8 @@ fn delete_devices() {
         // A thread each, not waited for: it may stay in the kernel, and we look for the result anyway.
         thread::spawn(move || {
             let folder = Path::new("/sys/bus/scsi/devices").join(&device.hctl);
-            let _ = fs::write(folder.join("state"), "offline");
+            // The kernel refuses the word without its newline.
+            let _ = fs::write(folder.join("state"), "offline\n");
             let _ = fs::write(folder.join("delete"), "1");
         });
     }

@@ -1,0 +1,212 @@
+//! From paths to a map: C1, C2, C3, C5, C7, C9, C11, C16.
+
+use std::time::Duration;
+
+use bowline_host::Moment;
+use bowline_host::iscsi::SessionState;
+
+use super::build::*;
+use crate::error::ErrorKind;
+use crate::ledger::Ending;
+use crate::plan::attach::{Attach, failed_paths};
+use crate::plan::{Decision, Step};
+
+#[test]
+fn c2_all_records_and_then_all_logins_are_begun_at_once() {
+    let world = World::new();
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2, 3, 4]))), [1, 2, 3, 4].map(prepare));
+    let world = World::new().prepared(1).prepared(2).prepared(3).prepared(4);
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2, 3, 4]))), [1, 2, 3, 4].map(login));
+}
+
+#[test]
+fn c2_a_slow_login_holds_up_no_other_path() {
+    let world = World::new().prepared(1).running(login(1)).prepared(2).logged_in(3);
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2, 3]))), [scan(3), login(2)]);
+}
+
+#[test]
+fn c3_the_map_is_made_from_one_path_only() {
+    let world = World::new().scanned(1).on_file();
+    assert_eq!(steps(world.attach(&attach_to(&[1]))), [add_map()]);
+}
+
+#[test]
+fn c3_the_map_is_made_while_the_other_paths_still_log_in() {
+    let world = World::new().scanned(1).on_file().prepared(2).running(login(2));
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2]))), [add_map()]);
+}
+
+#[test]
+fn c3_a_disk_alone_is_never_the_result() {
+    let world = World::new().scanned(1).on_file().ok(read_disk(1)).running(add_map());
+    assert!(waits(world.attach(&attach_to(&[1]))).contains("make the map"));
+    let world = world.after_ms(DEADLINE * 1000);
+    let error = refusal(world.attach(&attach_to(&[1])));
+    assert_eq!(error.kind, ErrorKind::NotAttached);
+}
+
+/// C3: "ok" from multipathd is not "usable": one read from the map is owed.
+#[test]
+fn c3_a_map_is_handed_out_only_after_a_read_from_it() {
+    let world = World::new().scanned(1).map(&[1]);
+    assert_eq!(steps(world.attach(&attach_to(&[1]))), [read_map()]);
+    assert_eq!(world.ok(read_map()).attach(&attach_to(&[1])), Decision::Done);
+}
+
+/// C3
+#[test]
+fn c3_a_map_that_is_not_ready_is_not_read_from() {
+    let ready = World::new().scanned(1).map(&[1]);
+    let not_ready = [
+        ready.clone().with_map(|map| map.map.suspended = true),
+        ready.clone().with_map(|map| map.map.live = false),
+        ready.clone().with_map(|map| map.map.paths[0].active = false),
+        ready.clone().with_map(|map| map.node = false),
+        ready.clone().with_map(|map| map.udev = None),
+    ];
+    for world in not_ready {
+        let decision = world.attach(&attach_to(&[1]));
+        assert!(waits(decision.clone()).contains("to become usable"));
+        assert_eq!(steps(decision), []);
+    }
+}
+
+#[test]
+fn c3_other_paths_join_the_map_later() {
+    let two = World::new().scanned(1).scanned(2).map(&[1]).ok(read_map());
+    assert!(waits(two.attach(&attach_to(&[1, 2]))).contains("10.0.0.2:3260 to join map mpatha"));
+    let overlooked = two.clone().after_ms(3000);
+    assert_eq!(steps(overlooked.attach(&attach_to(&[1, 2]))), [Step::AddPath(disk(2))]);
+    let joined = World { topology: two.clone().map(&[1, 2]).topology, ..two };
+    assert_eq!(joined.attach(&attach_to(&[1, 2])), Decision::Done);
+}
+
+/// C3: multipathd answers `ok` to `add path` also when it makes the path an orphan.
+#[test]
+fn c3_a_path_that_never_joins_does_not_hold_up_the_others_for_ever() {
+    let mut world = World::new().scanned(1).scanned(2).map(&[1]).ok(read_map()).after_ms(3000);
+    for _ in 0..20 {
+        match world.attach(&attach_to(&[1, 2])) {
+            Decision::Done => return,
+            Decision::Act { steps, .. } => {
+                world = steps.into_iter().fold(world, World::ok).after_ms(1000);
+            }
+            Decision::Refused(error) => panic!("{error}"),
+        }
+    }
+    panic!("still waiting after 20 s");
+}
+
+/// C3: multipathd may not have heard of the path when it is first asked for the map.
+#[test]
+fn c3_multipathd_is_told_of_the_path_when_it_cannot_make_the_map() {
+    let world = World::new().scanned(1).on_file().failed(add_map()).failed(add_map()).after_ms(5000);
+    assert_eq!(steps(world.attach(&attach_to(&[1]))), [Step::AddPath(disk(1))]);
+    let told = world.clone().ok(Step::AddPath(disk(1)));
+    assert_eq!(steps(told.attach(&attach_to(&[1]))), [add_map()]);
+}
+
+#[test]
+fn c3_while_multipathd_is_told_of_the_path_nothing_is_given_up() {
+    let world = World::new().scanned(1).on_file().failed(add_map()).failed(add_map());
+    let world = world.after_ms(5000).running(Step::AddPath(disk(1)));
+    assert!(waits(world.attach(&attach_to(&[1]))).contains("add path sdb"));
+}
+
+#[test]
+fn c5_any_path_s_answer_will_do() {
+    let mute = World::new().scanned(1).with_disk(1, |disk| disk.device.wwid = None);
+    let world = mute.clone().scanned(2).on_file();
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2]))), [add_map()]);
+    let world = mute.clone().scanned(2).map(&[2]).ok(read_map());
+    assert!(matches!(world.attach(&attach_to(&[1, 2])), Decision::Act { .. }));
+    assert_eq!(world.after_ms(3000).attach(&attach_to(&[1, 2])), Decision::Done);
+}
+
+/// C5: udev is not done with the first disk; the second one's answer is as good.
+#[test]
+fn c5_the_map_is_made_from_whichever_disk_udev_knows() {
+    let world = World::new().scanned(1).with_disk(1, |disk| disk.udev = None).scanned(2).on_file();
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2]))), [add_map()]);
+}
+
+#[test]
+fn c7_a_disk_that_cannot_be_read_is_no_error_by_itself() {
+    let world = World::new().scanned(1).failed(read_disk(1)).scanned(2).map(&[1, 2]).ok(read_map());
+    assert_eq!(world.attach(&attach_to(&[1, 2])), Decision::Done);
+}
+
+#[test]
+fn c1_a_path_that_goes_down_after_its_device_appeared_costs_only_itself() {
+    let world = World::new().scanned(1).scanned(2).map(&[1, 2]).ok(login(1)).ok(read_map());
+    let down = world.session_is(1, SessionState::Failed).after_ms(25_000);
+    let down = down.with_map(|map| map.map.paths[0].active = false);
+    assert_eq!(down.attach(&attach_to(&[1, 2])), Decision::Done);
+    let missing = failed_paths(&attach_to(&[1, 2]), &down.view());
+    assert_eq!(missing.into_keys().collect::<Vec<_>>(), [endpoint(1)]);
+}
+
+#[test]
+fn c1_when_every_path_has_failed_the_attach_has_and_says_why_of_each() {
+    let refused = |n| Ending::Final(format!("target {n} says no"));
+    let world = World::new().prepared(1).ended(login(1), refused(1)).prepared(2).ended(login(2), refused(2));
+    let error = refusal(world.attach(&attach_to(&[1, 2])));
+    assert_eq!(error.kind, ErrorKind::NotAttached);
+    assert_eq!(error.causes.len(), 2);
+    assert!(error.causes[0].contains("10.0.0.1") && error.causes[0].contains("target 1 says no"));
+    assert!(error.causes[1].contains("10.0.0.2") && error.causes[1].contains("target 2 says no"));
+}
+
+#[test]
+fn b7_at_the_deadline_an_attach_is_whole_or_over() {
+    let late = |world: World| World { now: Moment(Duration::from_secs(DEADLINE)), ..world };
+    let slow = World::new().scanned(1).map(&[1]).ok(read_map()).prepared(2).running(login(2));
+    assert!(matches!(slow.attach(&attach_to(&[1, 2])), Decision::Act { .. }));
+    assert_eq!(late(slow).attach(&attach_to(&[1, 2])), Decision::Done);
+    let never = World::new().scanned(1).on_file().running(add_map());
+    let error = refusal(late(never).attach(&attach_to(&[1])));
+    assert!(error.causes.iter().any(|cause| cause.contains("make the map")), "{error}");
+}
+
+#[test]
+fn c11_the_single_device_is_returned_only_where_the_caller_allowed_it() {
+    let allowed = Attach { allow_single_device: true, ..attach_to(&[1]) };
+    let world = World::new().scanned(1).on_file().failed(add_map());
+    assert!(matches!(world.attach(&allowed), Decision::Act { .. }), "a map is tried for first");
+    let late = world.after_ms(DEADLINE * 1000);
+    assert_eq!(steps(late.attach(&allowed)), [read_disk(1)], "it must be readable");
+    assert_eq!(late.clone().ok(read_disk(1)).attach(&allowed), Decision::Done);
+    let error = refusal(late.ok(read_disk(1)).attach(&attach_to(&[1])));
+    assert!(error.causes.iter().any(|cause| cause.contains("it failed")), "multipathd's reason: {error}");
+}
+
+#[test]
+fn c11_a_device_that_is_in_a_map_is_never_returned_instead_of_the_map() {
+    let allowed = Attach { allow_single_device: true, ..attach_to(&[1]) };
+    let world = World::new().scanned(1).map(&[1]).with_map(|map| map.node = false).ok(read_disk(1));
+    let error = refusal(world.after_ms(DEADLINE * 1000).attach(&allowed));
+    assert_eq!(error.kind, ErrorKind::NotAttached);
+}
+
+#[test]
+fn c16_connecting_what_is_connected_reads_once_and_changes_nothing() {
+    let live = Attach { live: true, ..attach_to(&[1, 2]) };
+    let whole = World::new().logged_in(1).disk(1).logged_in(2).disk(2).map(&[1, 2]);
+    assert_eq!(steps(whole.attach(&live)), [read_map()]);
+    assert_eq!(whole.clone().ok(read_map()).attach(&live), Decision::Done);
+    let degraded = World::new().logged_in(1).disk(1).map(&[1]);
+    assert_eq!(steps(degraded.attach(&live)), [read_map()]);
+}
+
+/// C16, B7: a map that cannot be read is not waited for until the deadline.
+#[test]
+fn c16_a_live_map_that_cannot_be_read_is_said_to_be_so() {
+    let live = Attach { live: true, ..attach_to(&[1]) };
+    let mut world = World::new().logged_in(1).disk(1).map(&[1]);
+    for _ in 0..10 {
+        world = world.failed(read_map()).after_ms(6000);
+    }
+    let error = refusal(world.attach(&live));
+    assert!(error.message.contains("mpatha"), "{error}");
+}

@@ -1,0 +1,173 @@
+//! How one path gets from nothing to a disk: C4, C12, C13, C15, B7.
+
+use std::time::Duration;
+
+use bowline_host::iscsi::SessionState;
+use bowline_host::scsi::DeviceState;
+use bowline_host::{Lun, ScsiHost};
+
+use super::build::*;
+use crate::ledger::Ending;
+use crate::plan::attach::Attach;
+use crate::plan::path::{Progress, progress};
+use crate::plan::{Step, backoff};
+use crate::policy::LoginPolicy;
+
+fn of<'a>(world: &'a World, goal: &Attach, n: u8) -> Progress<'a> {
+    progress(goal, &path(n), &world.view())
+}
+
+#[track_caller]
+fn failure(world: &World, goal: &Attach) -> String {
+    match of(world, goal, 1) {
+        Progress::Failed(why) => why,
+        other => panic!("expected a failed path, not {other:?}"),
+    }
+}
+
+fn both() -> [Attach; 2] {
+    [attach_to(&[1]), single_to(&[1])]
+}
+
+/// C15: a login without our record, or before it is set, would bring in every LUN.
+#[test]
+fn c15_no_login_before_the_record_is_claimed_and_set() {
+    for goal in both() {
+        assert_eq!(of(&World::new(), &goal, 1), Progress::Needs(prepare(1)));
+        let unclaimed = World::new().prepared(1).claimed_by(1, &["bl-somebodyelse"]);
+        assert_eq!(of(&unclaimed, &goal, 1), Progress::Needs(prepare(1)));
+        let being_set = World::new().prepared(1).running(prepare(1));
+        assert!(matches!(of(&being_set, &goal, 1), Progress::Waits { .. }));
+        let set = World::new().prepared(1).ok(prepare(1));
+        assert_eq!(of(&set, &goal, 1), Progress::Needs(login(1)));
+    }
+}
+
+#[test]
+fn c4_a_refused_login_ends_the_path_in_both_modes_alike() {
+    let world = World::new().prepared(1).ended(login(1), Ending::Final("authentication failed".into()));
+    let told: Vec<String> = both().iter().map(|goal| failure(&world, goal)).collect();
+    assert_eq!(told, ["login: authentication failed", "login: authentication failed"]);
+}
+
+#[test]
+fn c4_a_login_that_may_work_later_is_tried_as_often_in_both_modes() {
+    let once = World::new().prepared(1).failed(login(1));
+    for goal in both() {
+        assert!(matches!(of(&once, &goal, 1), Progress::Waits { wake: Some(_), .. }), "not at once");
+        assert_eq!(of(&once.clone().after_ms(5000), &goal, 1), Progress::Needs(login(1)));
+        let twice = once.clone().after_ms(5000).failed(login(1));
+        assert_eq!(failure(&twice, &goal), "login: it failed");
+    }
+}
+
+/// C4: the number of scans is a setting of its own.
+#[test]
+fn c4_scan_attempts_do_not_depend_on_login_tries() {
+    for (attempts, tries) in [(1, 9), (5, 1)] {
+        let login = LoginPolicy { tries, timeout: Duration::from_secs(5) };
+        let goal = Attach { scan_attempts: attempts, login, ..attach_to(&[1]) };
+        let mut world = World::new().logged_in(1);
+        for _ in 0..attempts {
+            assert_eq!(of(&world, &goal, 1), Progress::Needs(scan(1)));
+            world = world.ok(scan(1)).after_ms(7000);
+        }
+        assert!(failure(&world, &goal).contains("LUN 1 is not there"));
+    }
+}
+
+#[test]
+fn c12_a_scan_names_host_and_lun() {
+    let world = World::new().logged_in(1);
+    let Progress::Needs(Step::Scan { endpoint: of_path, scsi_host, lun }) = of(&world, &attach_to(&[1]), 1)
+    else {
+        panic!("a session without a device is scanned");
+    };
+    assert_eq!((of_path, scsi_host, lun), (endpoint(1), ScsiHost(1), Lun(1)));
+}
+
+/// C13: several portals share the IQN here, and each session's own host is scanned.
+#[test]
+fn c13_every_session_gets_its_own_scan() {
+    let world = World::new().on_file().logged_in(1).logged_in(2).logged_in(3);
+    let goal = Attach { expected: Some(wwid()), ..attach_to(&[1, 2, 3]) };
+    assert_eq!(steps(world.attach(&goal)), [1, 2, 3].map(scan));
+}
+
+/// C13: and several IQNs at one address.
+#[test]
+fn c13_a_scan_never_goes_to_another_target_s_host() {
+    let mut goal = attach_to(&[1, 1]);
+    goal.paths[1].endpoint.iqn = "iqn.2026-11.net.example:volume-2".parse().unwrap();
+    goal.expected = Some(wwid());
+    let mut world = World::new().on_file().logged_in(1).logged_in(2);
+    world.session_mut(2).session.endpoint = goal.paths[1].endpoint.clone();
+    let mut claim = world.claims.remove(&endpoint(2)).unwrap();
+    claim.endpoint = goal.paths[1].endpoint.clone();
+    world.claims.insert(claim.endpoint.clone(), claim);
+    let hosts: Vec<_> = steps(world.attach(&goal))
+        .into_iter()
+        .map(|step| match step {
+            Step::Scan { endpoint, scsi_host, .. } => (endpoint.iqn.to_string(), scsi_host.0),
+            other => panic!("expected a scan, not {other}"),
+        })
+        .collect();
+    let expected = [("iqn.2026-11.net.example:volume-1", 1), ("iqn.2026-11.net.example:volume-2", 2)];
+    assert_eq!(hosts, expected.map(|(iqn, host)| (iqn.to_owned(), host)));
+}
+
+/// C13: the other scans wait for the first one's identity, but not for a path that does not answer.
+#[test]
+fn c13_a_scan_that_hangs_holds_up_the_others_for_a_moment_only() {
+    let world = World::new().logged_in(1).logged_in(2).logged_in(3);
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2, 3]))), [scan(1)]);
+    let world = world.running(scan(1));
+    assert_eq!(steps(world.attach(&attach_to(&[1, 2, 3]))), []);
+    assert_eq!(steps(world.after_ms(2000).attach(&attach_to(&[1, 2, 3]))), [2, 3].map(scan));
+}
+
+/// C4: iscsiadm's 15 means that a login is under way, not that it is done.
+#[test]
+fn c4_a_session_that_exists_is_used_only_once_it_is_logged_in() {
+    let exists = World::new().prepared(1).session(1, SessionState::Free);
+    let exists = exists.ended(login(1), Ending::Skipped("session exists".into()));
+    assert!(matches!(of(&exists, &attach_to(&[1]), 1), Progress::Waits { wake: Some(_), .. }));
+    let up = exists.clone().session_is(1, SessionState::LoggedIn);
+    assert_eq!(of(&up, &attach_to(&[1]), 1), Progress::Needs(scan(1)));
+    let bound = LoginPolicy::default().bound().as_millis() as u64;
+    assert!(failure(&exists.after_ms(bound), &attach_to(&[1])).contains("not logged in"));
+}
+
+#[test]
+fn b7_every_wait_of_a_path_ends_or_names_a_running_step() {
+    let worlds = [
+        World::new().prepared(1).ok(login(1)),
+        World::new().logged_in(1).ok(scan(1)),
+        World::new().scanned(1).with_disk(1, |disk| disk.device.block = None),
+        World::new().scanned(1).with_disk(1, |disk| disk.device.state = DeviceState::Going),
+    ];
+    for world in worlds {
+        assert!(matches!(of(&world, &attach_to(&[1]), 1), Progress::Waits { wake: Some(_), .. }));
+    }
+    let no_disk = World::new().scanned(1).with_disk(1, |disk| disk.device.block = None).after_ms(31_000);
+    assert!(failure(&no_disk, &attach_to(&[1])).contains("is no disk"));
+}
+
+#[test]
+fn b7_a_record_that_cannot_be_made_is_given_up_with_its_last_reason() {
+    let mut world = World::new();
+    for _ in 0..4 {
+        assert_eq!(of(&world, &attach_to(&[1]), 1), Progress::Needs(prepare(1)));
+        world = world.failed(prepare(1)).after_ms(6000);
+    }
+    assert_eq!(failure(&world, &attach_to(&[1])), "cannot prepare the node record: it failed");
+}
+
+#[test]
+fn d11_back_off_grows_is_bounded_and_is_spread_by_the_seed() {
+    let base = Duration::from_millis(100);
+    assert!(backoff(1, base, 7) < backoff(2, base, 7) && backoff(2, base, 7) < backoff(3, base, 7));
+    assert!(backoff(u32::MAX, Duration::MAX, 7) <= Duration::from_millis(6250));
+    assert_eq!(backoff(3, base, 7), backoff(3, base, 7));
+    assert!((0..16).map(|seed| backoff(3, base, seed)).collect::<std::collections::BTreeSet<_>>().len() > 8);
+}

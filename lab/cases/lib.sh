@@ -1,0 +1,121 @@
+# shellcheck shell=bash
+# What the cases have in common. The last answer of bowline is JSON in $answer; what it said meanwhile goes to the
+# case's output, so that it is there when the case fails.
+
+set -euo pipefail
+
+answer=/tmp/answer.json
+iqn=$(lab connection 1 | jq -r .data.target_iqn)
+
+step() { echo "== $*"; }
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# Undone at the end of the case however it ends, the last first.
+undo=:
+at_end() {
+    undo="$*; $undo"
+    trap 'eval "$undo"' EXIT
+}
+
+# The connection of volume N in a file; made as a controller hands it out unless the case has made it already.
+connection() { # N [OPTION OF lab connection]…
+    local file=/tmp/volume-$1.json
+    [ -e "$file" ] && [ $# = 1 ] || lab connection "$@" >"$file"
+    echo "$file"
+}
+
+# A volume's number stands for its connection; an id or a device for itself.
+named() {
+    case $1 in
+    [0-9] | [0-9][0-9]) connection "$1" ;;
+    *) echo "$1" ;;
+    esac
+}
+
+expect_exit() { # CODE VERB VOLUME [OPTION]…
+    local expected=$1 verb=$2 what code=0
+    what=$(named "$3")
+    shift 3
+    step "$verb $what $*"
+    bowline "$verb" "$what" --json --progress plain "$@" >"$answer" || code=$?
+    [ "$code" = "$expected" ] || fail "$verb $what $*: expected exit code $expected, saw $code: $(jq -c . "$answer")"
+}
+
+connect() { expect_exit 0 connect "$@"; }
+disconnect() { expect_exit 0 disconnect "$@"; }
+
+# Of the last answer.
+field() { jq -r "$1" "$answer"; }
+expect_json() { jq -e "$1" "$answer" >/dev/null || fail "expected $1 of the answer, saw $(jq -c . "$answer")"; }
+
+# Of what is on the host, by the laboratory's inspector; its keys are those of `lab leftovers`.
+host() { { lab leftovers || :; } | jq -r "$1"; }
+expect_host() {
+    local seen
+    seen=$({ lab leftovers || :; })
+    jq -e "$1" <<<"$seen" >/dev/null || fail "expected $1 of the host, saw $(jq -c . <<<"$seen")"
+}
+
+no_leftovers() {
+    local seen
+    seen=$(lab leftovers) || fail "expected nothing on the host, saw $(jq -c 'with_entries(select(.value != []))' <<<"$seen")"
+}
+
+expect_same() { # WHAT BEFORE AFTER
+    [ "$2" = "$3" ] || fail "$1 changed: $(diff <(echo "$2") <(echo "$3") || :)"
+}
+
+wait_until() { # SECONDS WHAT COMMAND…
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        [ $SECONDS -lt "$end" ] || fail "waited in vain until $what"
+        sleep 0.05
+    done
+}
+
+# A megabyte that differs from seed to seed, through the device to the target, and whether it comes back.
+pattern() { yes "pattern of $1" | head -c 1048576; }
+write_pattern() { pattern "$2" | dd of="$1" bs=64k oflag=direct iflag=fullblock conv=fsync status=none; }
+verify_pattern() {
+    local expected seen
+    expected=$(pattern "$2" | sha256sum)
+    seen=$(dd if="$1" bs=64k count=16 iflag=direct status=none | sha256sum)
+    [ "$expected" = "$seen" ] || fail "$1 does not hold the pattern of $2"
+}
+
+# What an administrator does by hand.
+portal() { echo "10.0.$1.2:3260"; }
+record_by_hand() { # PORTAL NAME=VALUE…
+    local portal
+    portal=$(portal "$1")
+    shift
+    iscsiadm -m node -T "$iqn" -p "$portal" -o new >/dev/null
+    for setting in "$@"; do
+        iscsiadm -m node -T "$iqn" -p "$portal" -o update -n "${setting%%=*}" -v "${setting#*=}"
+    done
+}
+login_by_hand() { # PORTAL
+    record_by_hand "$1" node.session.scan=manual
+    iscsiadm -m node -T "$iqn" -p "$(portal "$1")" --login >/dev/null
+}
+scsi_host_of() { # PORTAL
+    local connection host
+    for connection in /sys/class/iscsi_connection/*; do
+        if [ "$(cat "$connection/persistent_address")" = "10.0.$1.2" ]; then
+            host=$(realpath "$connection")
+            host=${host%%/session*}
+            echo "${host##*/}"
+            return
+        fi
+    done
+    fail "there is no session by portal $1"
+}
+scan_by_hand() { # PORTAL LUN
+    echo "0 0 $2" >"/sys/class/scsi_host/$(scsi_host_of "$1")/scan"
+    udevadm settle
+}

@@ -1,0 +1,39 @@
+#!/bin/bash
+# A volume behind four portals becomes a map of four paths; after disconnect nothing of it is left.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C3 C8 C9 C12 C13 C15 D1 D3 D4 D14 B10
+# limit: 90s
+. /lab/lib.sh
+
+connect 1 --progress json 2>/tmp/events
+cat "$answer"
+expect_json '.changed and .map != null and .device_node == "/dev/mapper/" + .map'
+expect_json '[.paths[] | select(.state == "active") | .portal] | unique | length == 4'
+expect_json '.failed_paths == [] and .warnings == []'
+
+step "the map is the one of this volume, and of nothing else"
+expect_host '(.scsi_devices | length) == 4 and all(.scsi_devices[].hctl; endswith(":0:0:1"))'
+expect_host "[.maps[].uuid] == [\"mpath-$(field .wwid)\"] and .wwids == [\"$(field .wwid)\"]"
+expect_host '(.sessions | length) == 4 and (.attachments | length) == 1'
+for session in /sys/class/iscsi_session/*; do
+    sid=${session##*session}
+    iscsiadm -m session -r "$sid" -o show | grep -q 'node.session.scan = manual' || fail "session $sid does not scan by hand"
+done
+
+step "every path was told of while it came"
+for event in path_logging_in path_logged_in device_appeared path_joined; do
+    seen=$(jq -s "[.[] | select(.event == \"$event\") | .endpoint.portal] | unique | length" /tmp/events)
+    [ "$seen" = 4 ] || fail "expected $event of 4 portals, saw it of $seen: $(cat /tmp/events)"
+done
+
+device=$(field .device_node)
+write_pattern "$device" one
+verify_pattern "$device" one
+disconnect 1
+expect_json '.outcome == "clean" and .leftovers == []'
+no_leftovers
+
+step "what was written is on the target"
+connect 1
+verify_pattern "$(field .device_node)" one
+disconnect 1

@@ -1,0 +1,125 @@
+//! `cargo xtask lab cases`: every case of `lab/cases`, those of one shape in one guest after another.
+//!
+//! A case proves its rules and, since the guest's hand asserts it after each, that nothing is left behind.
+
+mod group;
+mod header;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use lab_wire::{Context, Failure};
+use serde::Serialize;
+
+use self::header::Case;
+use super::steps::Steps;
+use super::{Ready, Stop, repository};
+
+/// Where the results are written, for `cargo xtask proof`.
+const RESULTS: &str = "target/proof/lab.json";
+/// Where everything that a case printed is written, by case.
+const LOGS: &str = "target/proof/lab";
+
+/// Which cases
+#[derive(Args)]
+pub struct CasesArgs {
+    /// Only these: names of files in lab/cases, with or without .sh
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Say what there is, and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+/// How a case ended; a line of [`RESULTS`].
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    case: &'a str,
+    proves: &'a [String],
+    passed: bool,
+    seconds: f64,
+}
+
+/// Runs the cases; 0 when all passed, else 1.
+pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
+    let repo = repository();
+    let cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names)?;
+    if args.list {
+        for case in &cases {
+            println!("{:24} {}\n{:24} proves {}", case.name, case.sentence, "", case.proves.join(" "));
+        }
+        return Ok(0);
+    }
+    let logs = repo.join(LOGS);
+    fs::create_dir_all(&logs).context(|| format!("cannot make {}", logs.display()))?;
+    let mut steps = Steps::start();
+    let mut endings = Vec::new();
+    for group in groups(&cases) {
+        let ready = Ready::make(&group[0].shape, &mut steps)?;
+        group::run(&ready, &group, &logs, &mut |case, ending| {
+            ending.show(&case.name);
+            endings.push((case.name.clone(), ending));
+        })?;
+    }
+    let results: Vec<Line<'_>> = cases
+        .iter()
+        .filter_map(|case| {
+            let (_, ending) = endings.iter().find(|(name, _)| *name == case.name)?;
+            let (passed, seconds) = (ending.passed(), ending.seconds);
+            Some(Line { case: &case.name, proves: &case.proves, passed, seconds })
+        })
+        .collect();
+    write(&repo.join(RESULTS), &results)?;
+    let passed = results.iter().filter(|result| result.passed).count();
+    println!("lab: {passed} of {} cases passed; their output is in {LOGS}", cases.len());
+    Ok(u8::from(passed != cases.len()))
+}
+
+/// The named ones, or all.
+fn choose(all: Vec<Case>, names: &[String]) -> Result<Vec<Case>, Failure> {
+    let named: BTreeSet<&str> = names.iter().map(|name| name.strip_suffix(".sh").unwrap_or(name)).collect();
+    if let Some(unknown) = named.iter().find(|name| all.iter().all(|case| case.name != **name)) {
+        return Err(Failure::new(format!("there is no case {unknown}; --list shows them")));
+    }
+    Ok(all.into_iter().filter(|case| named.is_empty() || named.contains(case.name.as_str())).collect())
+}
+
+/// The cases by shape, in the order of their first.
+fn groups(cases: &[Case]) -> Vec<Vec<&Case>> {
+    let mut groups: Vec<Vec<&Case>> = Vec::new();
+    for case in cases {
+        match groups.iter_mut().find(|group| group[0].shape == case.shape) {
+            Some(group) => group.push(case),
+            None => groups.push(vec![case]),
+        }
+    }
+    groups
+}
+
+fn write(file: &Path, results: &[Line<'_>]) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(results).context(|| "cannot write the results as JSON")?;
+    fs::write(file, text + "\n").context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_has_its_header_and_few_guests_serve_all() {
+        let cases = header::read_all(&repository().join("lab/cases")).unwrap();
+        assert!(cases.iter().any(|case| case.name == "smoke"));
+        assert!(groups(&cases).len() <= 3, "each shape costs a boot");
+    }
+
+    #[test]
+    fn chosen_by_name() {
+        let cases = || header::read_all(&repository().join("lab/cases")).unwrap();
+        let chosen = choose(cases(), &["smoke.sh".to_owned()]).unwrap();
+        assert_eq!(chosen.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["smoke"]);
+        assert!(choose(cases(), &["no-such-case".to_owned()]).is_err());
+        assert_eq!(choose(cases(), &[]).unwrap().len(), cases().len());
+    }
+}
