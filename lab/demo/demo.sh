@@ -1,13 +1,12 @@
 #!/bin/bash
 # The demonstration, run in the laboratory's guest by `cargo xtask demo`: a volume over four portals is attached,
 # used while half of the portals are dead, and given back; then the same is timed step by step.
-set -euo pipefail
-shopt -s lastpipe
+set -Eeuo pipefail
 
 work=/run/demo
 connection=$work/volume.json
 mount=$work/mount
-rounds=3
+rounds=2
 
 # Milliseconds since the guest was started, without starting a program for it.
 milliseconds() { local micro=${EPOCHREALTIME/[.,]/}; printf -v "$1" %d $((micro / 1000)); }
@@ -36,42 +35,54 @@ show() {
 }
 
 # The paths that the kernel uses now, as device-mapper tells it: a path is MAJOR:MINOR, then A or F.
-working_paths() { dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A' | wc -l; }
+working_paths() { dmsetup status "$map" | { grep -oE "[0-9]+:[0-9]+ A" || true; } | wc -l; }
 
-# Waits until so many paths work, and says when that is. Nothing is reported before it is true.
-await_paths() {
-    local wanted=$1 limit=$2 start now seen
-    milliseconds start
-    while seen=$(working_paths); [ "$seen" != "$wanted" ]; do
-        milliseconds now
-        [ $((now - start)) -lt $((limit * 1000)) ] || fail "$seen working paths after $limit s, not $wanted"
-        sleep 0.2
+# Reports each change of the number of working paths, until it is stopped.
+watch_paths() {
+    local seen=$1 now
+    while sleep 0.3; do
+        now=$(working_paths)
+        [ "$now" = "$seen" ] || say "    working paths: $now of 4"
+        seen=$now
     done
-    milliseconds now
-    say "working paths: $seen of 4, $(((now - start) / 1000)) s after that"
 }
 
-# Random data into files, with their checksums; on the target when it returns.
-write_files() {
-    local name start now
+# Waits until so many paths work.
+await_paths() {
+    local wanted=$1 limit=$2 start now
     milliseconds start
-    for name in "$@"; do head -c 4M /dev/urandom >"$mount/$name"; done
-    sync -f "$mount"
-    (cd "$mount" && sha256sum "$@") >>"$work/sums"
+    until [ "$(working_paths)" = "$wanted" ]; do
+        milliseconds now
+        [ $((now - start)) -lt $((limit * 1000)) ] || fail "after $limit s there are not $wanted working paths"
+        sleep 0.3
+    done
+    say "working paths: $wanted of 4"
+}
+
+# The seconds since START, with one decimal.
+seconds_since() {
+    local now
     milliseconds now
-    say "wrote $# files of 4 MiB, synced, in $(((now - start) / 1000)).$(((now - start) / 100 % 10)) s"
+    printf '%d.%d s' $(((now - $1) / 1000)) $(((now - $1) / 100 % 10))
+}
+
+# Random data into a file, with its checksum; on the target when it returns.
+write_file() {
+    local start
+    milliseconds start
+    dd if=/dev/urandom of="$mount/$1" bs=1M count=4 conv=fsync status=none
+    (cd "$mount" && sha256sum "$1") >>"$work/sums"
+    say "wrote and synced $1, 4 MiB, in $(seconds_since "$start")"
 }
 
 # Reads all that was written from the target, not from memory, and compares.
 check_files() {
-    local start now count
+    local start
     milliseconds start
     sync
     echo 3 >/proc/sys/vm/drop_caches
     (cd "$mount" && sha256sum --quiet --check "$work/sums") || fail "what is read is not what was written"
-    count=$(wc -l <"$work/sums")
-    milliseconds now
-    say "read $count files back, all checksums agree, in $(((now - start) / 1000)).$(((now - start) / 100 % 10)) s"
+    say "read all $(wc -l <"$work/sums") files back from the target, the checksums agree, in $(seconds_since "$start")"
 }
 
 # What is on the initiator; the demonstration ends here unless that is nothing.
@@ -102,9 +113,9 @@ steps='
     [
         step("connect"; "node records"; first_of("path_preparing"); last_of("path_logging_in")),
         step("connect"; "logins"; first_of("path_logging_in"); last_of("path_logged_in")),
-        step("connect"; "scans until disks are there"; first_of("path_scanning"); last_of("device_appeared")),
-        step("connect"; "udev with the first disk"; first_of("device_appeared"); first_of("map_requested")),
-        step("connect"; "map until it is read from"; first_of("map_requested"); last_of("map_ready")),
+        step("connect"; "scans, until disks are there"; first_of("path_scanning"); last_of("device_appeared")),
+        step("connect"; "udev, until the map is there"; first_of("device_appeared"); first_of("path_joined")),
+        step("connect"; "map usable, all paths in it"; first_of("path_joined"); last_of("map_ready")),
         step("disconnect"; "flush"; first_of("flushing"); last_of("flushed")),
         step("disconnect"; "map removed"; first_of("map_removing"); last_of("map_removed")),
         step("disconnect"; "disks gone"; first_of("device_deleting"); last_of("device_gone")),
@@ -131,23 +142,28 @@ show dmsetup status "$map"
 headline "Use it: a file system, and random data"
 show mkfs.ext4 -q -F "$device"
 show mount "$device" "$mount"
-write_files before-{1,2,3}
+for number in 1 2 3; do write_file "before-$number"; done
 check_files
 
 headline "Black-hole half of the portals: every packet from 1 and 2 is dropped"
+session=(/sys/class/iscsi_session/session*)
+link=(/sys/class/iscsi_connection/connection*)
+say "a dead path is noticed after $(cat "${link[0]}/recv_tmo") s of silence, a ping that is not answered for $(cat "${link[0]}/ping_tmo") s,"
+say "and $(cat "${session[0]}/recovery_tmo") s to come back; only then does what was under way on it go over another path"
 show lab drop 100% 1 2
-say "reading and writing goes on; what is under way on the dead paths waits until iscsid gives up on them"
-say "(it pings after 5 s of silence and waits 5 s for the answer; then commands fail over after 5 s more)"
-write_files during-{1,2,3}
+watch_paths 4 &
+watcher=$!
+for number in 1 2 3; do write_file "during-$number"; done
 check_files
 await_paths 2 60
 show dmsetup status "$map"
-check_files
 
 headline "Heal the network: both paths come back by themselves"
 show lab heal
-write_files after-{1,2,3}
+write_file after-1
 await_paths 4 120
+kill "$watcher"
+wait "$watcher" || true
 show dmsetup status "$map"
 check_files
 
@@ -156,7 +172,7 @@ show umount "$mount"
 show bowline disconnect "$connection" 2>&1
 nothing_is_left
 
-headline "Step by step: attach and detach $rounds times more, timed from the events of --progress json"
+headline "Step by step: attached and detached $rounds times more, timed from the events of --progress json"
 for ((round = 1; round <= rounds; round++)); do
     for verb in connect disconnect; do
         milliseconds start
@@ -169,5 +185,4 @@ for ((round = 1; round <= rounds; round++)); do
 done
 table connect
 table disconnect
-headline "Nothing is left"
 nothing_is_left
