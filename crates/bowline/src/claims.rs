@@ -25,6 +25,10 @@ pub struct Claim {
     pub made_record: bool,
     /// The session was made by bowline.
     pub made_session: bool,
+    /// When a login that was begun is over at the latest, in milliseconds of the host's monotonic clock (its boot is
+    /// the origin). iscsid goes on with it when the process that asked for it dies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_until: Option<u64>,
     /// Values that bowline changed in a record others made, as they were.
     pub prior: BTreeMap<String, String>,
     /// The attachments that use it, by id.
@@ -41,6 +45,7 @@ impl Claim {
             endpoint,
             made_record: false,
             made_session: false,
+            login_until: None,
             prior: BTreeMap::new(),
             users: BTreeSet::new(),
         }

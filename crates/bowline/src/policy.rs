@@ -37,28 +37,47 @@ impl Default for ConnectOptions {
     }
 }
 
-/// How a login is tried (C4): the same for single path and multipath. iscsid does the trying, since a login
-/// cannot be cancelled; these become `node.session.initial_login_retry_max` and
-/// `node.conn[0].timeo.login_timeout`, whose product bounds it.
+/// How a login is tried (C4): the same for single path and multipath.
+///
+/// A login cannot be cancelled, and iscsid tries by itself within one: so a round is short, and we begin another. One
+/// that outlives its process ends by [`LoginPolicy::bound`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginPolicy {
-    /// Tries of iscsid within one login.
+    /// Logins of ours, one after the other.
+    pub rounds: u32,
+    /// Tries of iscsid within one login (`node.session.initial_login_retry_max`).
     pub tries: u32,
-    /// Limit of one try, in whole seconds.
+    /// Limit of one try, in whole seconds (`node.conn[0].timeo.login_timeout`).
     pub timeout: Duration,
 }
 
 impl Default for LoginPolicy {
     fn default() -> Self {
-        Self { tries: 3, timeout: Duration::from_secs(5) }
+        Self { rounds: 3, tries: 2, timeout: Duration::from_secs(5) }
     }
 }
 
 impl LoginPolicy {
-    /// What iscsid may take before it gives up, with its own overhead: it polls a connecting socket once a
-    /// second (open-iscsi 2.1.8 `usr/initiator.c`), so 2 × 5 s was seen to end after 11.7 s.
+    /// What iscsid may take for one login before it gives up, with its own overhead: it polls a connecting socket once
+    /// a second (open-iscsi 2.1.8 `usr/initiator.c`), so 2 × 5 s was seen to end after 11.7 s.
     pub fn bound(&self) -> Duration {
         (self.timeout + Duration::from_secs(1)) * self.tries + Duration::from_secs(2)
+    }
+
+    /// The policy cut down to a time: fewer rounds, then fewer tries, then shorter ones, but one of a second at least.
+    /// Logins that are not over when their time is up could not be cleaned up behind.
+    #[must_use]
+    pub fn within(mut self, budget: Duration) -> Self {
+        while self.bound() > budget {
+            match (self.tries, self.timeout.as_secs()) {
+                (0..=1, 0..=1) => break,
+                (0..=1, seconds) => self.timeout = Duration::from_secs(seconds - 1),
+                (tries, _) => self.tries = tries - 1,
+            }
+        }
+        let fitting = budget.as_millis() / self.bound().as_millis().max(1);
+        self.rounds = self.rounds.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1);
+        self
     }
 }
 
@@ -94,5 +113,25 @@ impl Default for DisconnectOptions {
             flush_tries: 3,
             deadline: Duration::from_secs(600),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C4, B1: the tries are cut to what the deadline leaves, and one is always left.
+    #[test]
+    fn b1_a_login_is_bounded_by_what_the_deadline_leaves() {
+        let policy = LoginPolicy::default();
+        assert_eq!(policy.within(Duration::from_secs(90)), policy);
+        assert_eq!(policy.within(Duration::from_secs(22)).rounds, 1);
+        for seconds in 4..90 {
+            let budget = Duration::from_secs(seconds);
+            let cut = policy.within(budget);
+            assert!(cut.bound() * cut.rounds <= budget && cut.rounds >= 1, "{seconds} s: {cut:?}");
+        }
+        let least = policy.within(Duration::ZERO);
+        assert_eq!((least.rounds, least.tries, least.timeout.as_secs()), (1, 1, 1));
     }
 }

@@ -28,7 +28,7 @@ use crate::ledger::{Ending, Ledger};
 use crate::narrate::Narrator;
 use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
-use crate::plan::{Decision, Step, View, attach, detach};
+use crate::plan::{Decision, Step, View, attach, detach, path};
 use crate::policy::{LoginPolicy, OnDirty};
 use crate::topology::{Scope, Topology, observe};
 
@@ -208,8 +208,14 @@ impl<'a> Runner<'a> {
         let wwid = wwid.or_else(|| self.journal.as_ref().and_then(|journal| journal.wwid.clone()));
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
-        let scope = Scope { paths: paths.clone(), wwid, openers: openers && !flushing };
-        let topology = observe(self.host, &scope)?;
+        let mut scope = Scope { paths: paths.clone(), wwid, openers: openers && !flushing };
+        let mut topology = observe(self.host, &scope)?;
+        if let Goal::Attach(goal) = &*goal
+            && path::any_stale(goal, &topology, &self.ledger)
+        {
+            scope.openers = true;
+            topology = observe(self.host, &scope)?;
+        }
         let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
         let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
         let shown = devices.iter().find_map(|view| view.device.wwid.clone());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::scsi;
+use bowline_host::{Moment, scsi};
 
 use super::{Context, of_error, of_state};
 use crate::claims::{self, Claim};
@@ -19,6 +19,8 @@ const DATABASE_LIMIT: Duration = Duration::from_secs(40);
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// A logout waits for the target's answer; iscsid gives up after `node.conn[0].timeo.logout_timeout` (15 s).
 const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
+/// No policy makes a login longer.
+const LONGEST_LOGIN: Duration = Duration::from_secs(300);
 /// What iscsiadm needs around the login itself.
 const LOGIN_SLACK: Duration = Duration::from_secs(10);
 
@@ -107,32 +109,48 @@ async fn write_secrets(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     iscsi::write_secrets(context.host, endpoint, &secrets, DATABASE_LIMIT).await.map_err(of_iscsi)
 }
 
-/// Logs in. Whether the session will be of our making is written down before.
+/// Logs in. Whether the session will be of our making, and until when iscsid may be at it, is written down before:
+/// should this process die, the login does not.
 pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
-    match claim_session(context, endpoint).await {
-        Ok(()) => {}
-        Err(ending) => return ending,
+    let until = context.host.now() + context.login.bound();
+    if let Err(ending) = note_login(context, endpoint, Some(until)).await {
+        return ending;
     }
     let limit = context.login.bound() + LOGIN_SLACK;
-    match iscsi::login(context.host, endpoint, limit).await {
-        Ok(()) => Ending::Ok,
-        Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => Ending::Skipped(message),
-        Err(IscsiError::Host(error)) if error.is_timeout() => Ending::Final(format!(
-            "iscsiadm did not end within {} s; iscsid may still be trying",
-            limit.as_secs()
-        )),
-        Err(error) => of_iscsi(error),
+    let error = match iscsi::login(context.host, endpoint, limit).await {
+        Ok(()) => return Ending::Ok,
+        Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
+            return Ending::Skipped(message);
+        }
+        Err(IscsiError::Host(error)) if error.is_timeout() => {
+            return Ending::Final(format!("no end within {} s; iscsid may still be trying", limit.as_secs()));
+        }
+        Err(error) => error,
+    };
+    match note_login(context, endpoint, None).await {
+        Ok(()) => of_login(error),
+        Err(ending) => ending,
     }
 }
 
-async fn claim_session(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+/// A login that failed has had its tries inside iscsid; what the target refuses for good is final.
+fn of_login(error: IscsiError) -> Ending {
+    match error {
+        IscsiError::Failed { code, .. } if !code.is_final() && !code.is_iscsid_unreachable() => {
+            Ending::Failed(error.to_string())
+        }
+        _ => of_iscsi(error),
+    }
+}
+
+async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: Option<Moment>) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
-    if sessions_of(context, endpoint)?.is_empty() && !claim.made_session {
+    if until.is_some() && sessions_of(context, endpoint)?.is_empty() {
         claim.made_session = true;
-        claims::store(context.host, &claim).map_err(of_state)?;
     }
-    Ok(())
+    claim.login_until = until.map(|until| until.0.as_millis() as u64);
+    claims::store(context.host, &claim).map_err(of_state)
 }
 
 /// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
@@ -151,6 +169,7 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     claim.users.remove(context.id);
     if claim.users.is_empty() && !serves_others(context, endpoint)? {
         if claim.made_session {
+            outlast_login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
         put_back(context, &claim).await?;
@@ -163,6 +182,27 @@ fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Endi
     let sessions = sessions_of(context, endpoint)?;
     let devices = scsi::addresses(context.host).map_err(of_error)?;
     Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
+}
+
+/// A login of a process that died may still be under way in iscsid, which cannot be told to stop: before TCP has
+/// connected there is no session to log out from. It lands, or it is over when it was bound to be. A time that is
+/// farther away than any login stems from another boot.
+async fn outlast_login(context: Context<'_>, claim: &Claim) -> Fallible {
+    let Some(until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
+        return Ok(());
+    };
+    let host = context.host;
+    if until.since(host.now()) > LONGEST_LOGIN {
+        return Ok(());
+    }
+    while host.now() < until && !sessions_of(context, &claim.endpoint)?.iter().any(is_up) {
+        host.sleep_until(host.now() + Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn is_up(session: &Session) -> bool {
+    session.state == iscsi::SessionState::LoggedIn
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.

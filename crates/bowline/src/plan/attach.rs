@@ -365,12 +365,14 @@ fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<St
 /// The portals are tried in turn, and one that did not work is cleaned up before the next is tried, so that two
 /// paths of one volume never exist side by side (C14).
 fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
+    if let Some(device) = goal.paths.iter().filter(|_| goal.live).find_map(|path| view.topology.device(path))
+    {
+        return live_single(goal, device, view);
+    }
     for (path, progress) in progress {
         let mut draft = Draft::default();
         let wake = Some(view.now + Duration::from_millis(500));
-        let given_up = view.ledger.tries(&Step::Release(path.endpoint.clone())).next().is_some();
         let spent = match progress {
-            _ if given_up => true,
             Progress::Needs(step) => {
                 draft.steps.push(step.clone());
                 false
@@ -402,6 +404,24 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
     Decision::Refused(no_path(progress, view))
 }
 
+/// The disk of a live attachment stays the one, whether it can be read now or not: it may hold data that is not
+/// written yet, and another path beside it would be a second one (C14, C16).
+fn live_single(goal: &Attach, device: &DeviceView, view: &View<'_>) -> Decision {
+    let mut draft = Draft::default();
+    let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
+    match usable_single(&mut draft, device, view) {
+        Some(true) => Decision::Done,
+        Some(false) if view.now < goal.deadline => {
+            draft.wait("the goal", Some(goal.deadline));
+            draft.act()
+        }
+        _ => Decision::Refused(
+            Error::new(ErrorKind::NotAttached, format!("{name} of this attachment cannot be read"))
+                .hint("it was attached before and was left as it is; see whether its portal can be reached"),
+        ),
+    }
+}
+
 /// A single disk is usable when it can be read. Where the host's configuration maps it anyway, the map is what
 /// is handed out: two users of one volume, past each other's caches, would lose data. `None`: not usable.
 fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Option<bool> {
@@ -409,8 +429,7 @@ fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Opt
         if read_from(map, view).is_some() {
             return Some(true);
         }
-        prove(draft, map, view);
-        return Some(false);
+        return prove(draft, map, view).then_some(false);
     }
     if device.claimed_by_multipath() {
         draft.wait("multipathd to map the disk", Some(view.now + Duration::from_millis(500)));

@@ -10,12 +10,13 @@ use bowline_host::Wwid;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 
+use super::ours::Ours;
 use super::{Decision, Draft, Step, View};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
 use crate::policy::OnDirty;
-use crate::topology::{DeviceView, MapView};
+use crate::topology::MapView;
 
 /// The goal of a disconnect, and of every clean-up.
 #[derive(Debug, Clone)]
@@ -70,23 +71,28 @@ pub fn plan(goal: &Detach, view: &View<'_>) -> Decision {
 
 /// Adds what is to be done; true when nothing is left to do, or nothing that could still succeed.
 pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
-    if remove_map(goal, view, draft) {
-        let devices_gone = delete_devices(goal, view, draft);
-        if devices_gone {
+    let ours = Ours::of(goal, view);
+    if remove_map(goal, &ours, view, draft) && flush_disks(goal, &ours, view, draft) {
+        delete_devices(goal, &ours, view, draft);
+        if ours.devices.is_empty() && ours.whole {
             forget(goal, view, draft);
         }
-        release(goal, view, draft);
+        release(goal, &ours, view, draft);
     }
     draft.is_empty()
 }
 
 /// What forbids to go on, everything being intact so far (D7).
 fn refusal(goal: &Detach, view: &View<'_>) -> Option<Error> {
-    foreign(view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
+    foreign(goal, view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
 }
 
-/// A map with devices that are not of this connection is not ours alone.
-fn foreign(view: &View<'_>) -> Option<Error> {
+/// A map with devices that are not of this connection is not ours alone. (The clean-up of a connect leaves such a map
+/// alone, and takes its own devices out.)
+fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
+    if goal.on_dirty == OnDirty::NothingWritten {
+        return None;
+    }
     if let Some(map) = view.topology.foreign_maps.first() {
         return Some(
             Error::new(
@@ -140,10 +146,10 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
         let (Step::Sync { device, .. }, Some((_, ending))) = (&entry.step, &entry.ended) else { return None };
         let over = match ending {
             Ending::Final(_) => true,
-            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) => {
+            Ending::TimedOut(_) | Ending::Failed(_) | Ending::Host(_) | Ending::Skipped(_) => {
                 view.ledger.failures(&entry.step) >= goal.flush_tries
             }
-            Ending::Ok | Ending::Skipped(_) => false,
+            Ending::Ok => false,
         };
         over.then(|| {
             Error::new(ErrorKind::Refused, format!("{device} could not be flushed, so it stays attached"))
@@ -155,8 +161,8 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
 
 /// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
 /// up or was never there).
-fn remove_map(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
-    let Some(map) = &view.topology.map else { return true };
+fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
+    let Some(map) = ours.map else { return true };
     if goal.on_dirty != OnDirty::NothingWritten
         && !flushed(goal, map.map.block_name(), map.map.number, view, draft)
     {
@@ -206,12 +212,8 @@ fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>,
 }
 
 /// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
-fn delete_devices(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
-    let devices: Vec<&DeviceView> = view.topology.devices_of(&goal.paths).collect();
-    for device in &devices {
-        if !unmapped_flush(goal, device, view, draft) {
-            continue;
-        }
+fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
+    for device in &ours.devices {
         let session_up = view
             .topology
             .sessions
@@ -229,19 +231,19 @@ fn delete_devices(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
             );
         }
     }
-    devices.is_empty()
 }
 
-/// A disk that was used without a map is flushed by itself. One whose map was flushed and removed is not: what
-/// it could still hold would be nobody's write.
-fn unmapped_flush(goal: &Detach, device: &DeviceView, view: &View<'_>, draft: &mut Draft) -> bool {
+/// Disks that were used without a map are flushed by themselves; true once they all are, since a flush that fails
+/// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could
+/// still hold would be nobody's write.
+fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let mapped = goal.flushed
         || view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
-    let Some(block) = device.block() else { return true };
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
-    flushed(goal, block.name.clone(), block.number, view, draft)
+    let blocks = ours.devices.iter().filter_map(|device| device.block());
+    blocks.fold(true, |all, block| flushed(goal, block.name.clone(), block.number, view, draft) && all)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -260,7 +262,7 @@ fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
 
 /// An endpoint is released when its device is gone and nothing of ours runs there (D14). A session without a
 /// claim goes too if we have just taken its device away and nobody else is on it (D4).
-fn release(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
+fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for path in &goal.paths {
         let endpoint = &path.endpoint;
         let busy = view.ledger.entries().iter().any(|entry| {
@@ -274,19 +276,23 @@ fn release(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
             draft.wait(format!("what is under way at {endpoint} to end"), None);
             continue;
         }
-        if view.topology.devices_of(std::slice::from_ref(path)).next().is_some() {
+        let below = view.topology.devices_of(std::slice::from_ref(path));
+        if below
+            .into_iter()
+            .any(|device| ours.devices.iter().any(|own| own.device.hctl == device.device.hctl))
+        {
             continue;
         }
         let step = Step::Release(endpoint.clone());
         let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
-        let ours = || {
+        let served_us = || {
             view.topology.session(endpoint).is_some_and(|session| {
                 session.devices.is_empty()
                     && session.others == 0
                     && deleted_on(session.session.scsi_host, view)
             })
         };
-        if mine || (!view.claims.contains_key(endpoint) && ours() && !view.ledger.succeeded(&step)) {
+        if mine || (!view.claims.contains_key(endpoint) && served_us() && !view.ledger.succeeded(&step)) {
             draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
         }
     }
@@ -303,21 +309,25 @@ fn deleted_on(scsi_host: bowline_host::ScsiHost, view: &View<'_>) -> bool {
 /// What is still there, one line each (D9).
 pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     let mut left = Vec::new();
-    if let Some(map) = &view.topology.map {
+    let ours = Ours::of(goal, view);
+    if let Some(map) = ours.map {
         left.push(format!("multipath map {} ({})", map.map.name, map.map.wwid));
     }
-    for device in view.topology.devices_of(&goal.paths) {
+    for device in &ours.devices {
         left.push(match device.block() {
             Some(block) => format!("SCSI device {} ({})", block.name, device.device.hctl),
             None => format!("SCSI device {}", device.device.hctl),
         });
     }
-    if view.topology.wwid_on_file && !goal.keep_wwid {
+    if view.topology.wwid_on_file && !goal.keep_wwid && ours.whole {
         left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
     }
     for path in &goal.paths {
         let mine = view.claims.get(&path.endpoint).is_some_and(|claim| claim.users.contains(view.id));
-        if !mine {
+        // A session that nobody claimed is ours to end once we have taken its device.
+        let step = Step::Release(path.endpoint.clone());
+        let tried = view.ledger.failures(&step) > 0 && !view.ledger.succeeded(&step);
+        if !mine && !tried {
             continue;
         }
         if let Some(session) = view.topology.session(&path.endpoint) {

@@ -3,10 +3,11 @@
 //!
 //! - [`attach`]: from connection properties to a map (or a single device);
 //! - [`path`]: how far one path is, and what it needs next: the same for single path and multipath;
-//! - [`detach`]: back again. A failed attach, a crash and a disconnect are all cleaned by these same rules.
+//! - [`detach`]: back again, and `ours`: what is ours to take away. A failed attach, a crash and a disconnect are all cleaned by these same rules.
 
 pub mod attach;
 pub mod detach;
+mod ours;
 pub mod path;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use super::attach::Attach;
 use super::{Step, View, backoff};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Ending;
-use crate::topology::{DeviceView, SessionView};
+use crate::ledger::{Ending, Ledger};
+use crate::topology::{DeviceView, SessionView, Topology};
 
 /// How far a path is.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,10 +39,56 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How far `path` is.
 pub fn progress<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Progress<'a> {
-    claimed(path, view)
+    given_up(goal, path, view)
+        .or_else(|| claimed(path, view))
         .or_else(|| logged_in(goal, path, view))
         .or_else(|| scanned(goal, path, view))
         .unwrap_or_else(|| present(path, view))
+}
+
+/// In single path, a portal whose disk was deleted or which was released has had its turn (C14); why stays known.
+fn given_up<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
+    if goal.multipath {
+        return None;
+    }
+    let mut why = None;
+    let mut disk = None;
+    let mut over = false;
+    let mut scanned = None;
+    for entry in view.ledger.entries() {
+        let failed = entry.ended.as_ref().map(|(_, ending)| ending).filter(|ending| !ending.is_ok());
+        match &entry.step {
+            Step::PrepareRecord(endpoint) | Step::Login(endpoint) if *endpoint == path.endpoint => {
+                why = failed.map(|ending| format!("{}: {}", entry.step, ending.reason()));
+            }
+            Step::Scan { endpoint, scsi_host, lun } if *endpoint == path.endpoint && *lun == path.lun => {
+                scanned = Some(*scsi_host);
+                why = Some(match failed {
+                    Some(ending) => format!("{}: {}", entry.step, ending.reason()),
+                    None => not_exported(path),
+                });
+            }
+            Step::DeleteDevice { hctl, block, .. } if Some(hctl.host) == scanned && hctl.lun == path.lun => {
+                over = true;
+                disk = block.as_ref();
+            }
+            Step::Release(endpoint) if *endpoint == path.endpoint => over = true,
+            _ => {}
+        }
+    }
+    if let Some(disk) = disk {
+        let reads = view.ledger.entries().iter().filter_map(|entry| match &entry.step {
+            Step::VerifyRead { device, .. } if device == disk => entry.ended.as_ref(),
+            _ => None,
+        });
+        let reason = reads.last().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
+        why = Some(format!("its disk {disk} could not be used{reason}"));
+    }
+    over.then(|| Progress::Failed(why.unwrap_or_else(|| "it was cleaned up".into())))
+}
+
+fn not_exported(path: &WantedPath) -> String {
+    format!("LUN {} is not there: the target does not export it to this initiator", path.lun)
 }
 
 /// An endpoint is used only after it was claimed on disk (B4, B6), and logged in to only with a record that
@@ -112,9 +158,7 @@ fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> 
     let Some((when, ending)) = view.ledger.last(&scan) else { return Progress::Needs(scan) };
     if tries >= goal.scan_attempts {
         return Progress::Failed(match ending {
-            Ending::Ok => {
-                format!("LUN {} is not there: the target does not export it to this initiator", path.lun)
-            }
+            Ending::Ok => not_exported(path),
             other => format!("scan for LUN {}: {}", path.lun, other.reason()),
         });
     }
@@ -125,10 +169,21 @@ fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> 
     }
 }
 
-/// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's, and then we do
-/// not know whose data it is.
+/// Whether a device of the volume is there that no scan of ours brought in: then it matters who has it open.
+pub fn any_stale(goal: &Attach, topology: &Topology, ledger: &Ledger) -> bool {
+    let scanned = |path: &WantedPath| {
+        let of_path = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
+        ledger.entries().iter().any(|entry| of_path(&entry.step))
+    };
+    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !scanned(path))
+}
+
+/// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's (something is
+/// stacked upon it, or it is mounted or open), and then we do not know whose data it is.
 fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progress<'a> {
-    let held: Vec<String> = device.block().iter().flat_map(|b| &b.holders).map(ToString::to_string).collect();
+    let stacked = device.block().into_iter().flat_map(|block| &block.holders).map(ToString::to_string);
+    let open = view.topology.openers.iter().filter(|opener| !opener.passes_by()).map(ToString::to_string);
+    let held: Vec<String> = stacked.chain(open).collect();
     let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
     if !held.is_empty() {
         return Progress::Refused(

@@ -3,4 +3,8 @@
 
 mod attach;
 mod build;
+mod detach;
+mod flush;
+mod identity;
 mod paths;
+mod single;

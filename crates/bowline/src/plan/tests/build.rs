@@ -269,6 +269,12 @@ impl World {
         self
     }
 
+    /// A program of udev's rules that has the volume open.
+    pub(super) fn udev_opener(mut self) -> Self {
+        self.topology.openers.push(Opener::Udev { pid: 4712, command: "blkid".into() });
+        self
+    }
+
     /// A step that was begun and ended now.
     pub(super) fn ended(mut self, step: Step, ending: Ending) -> Self {
         self.ledger.begin(step.clone(), self.now);

@@ -1,0 +1,63 @@
+//! What is ours to take away: "removes everything that this connect created and nothing else" (C1).
+//!
+//! A disconnect is told to take the volume away, and does, whoever attached it (D3). The clean-up of a connect was
+//! not: what was there before it, held or not, is somebody's. What it brought in is told by its ledger; after a
+//! crash there is none, and then a device below a session that bowline made was scanned for by bowline, since such
+//! a session does not scan by itself (C15).
+
+use super::detach::Detach;
+use super::{Step, View};
+use crate::policy::OnDirty;
+use crate::topology::{DeviceView, MapView};
+
+/// What a detach may take away.
+#[derive(Debug)]
+pub(super) struct Ours<'a> {
+    /// Devices.
+    pub(super) devices: Vec<&'a DeviceView>,
+    /// The map.
+    pub(super) map: Option<&'a MapView>,
+    /// Nothing of the volume is somebody else's.
+    pub(super) whole: bool,
+}
+
+impl<'a> Ours<'a> {
+    pub(super) fn of(goal: &Detach, view: &View<'a>) -> Self {
+        let paths = &goal.paths;
+        let of_volume = view.topology.sessions.iter().flat_map(|session| {
+            let wanted = paths.iter().filter(move |path| path.endpoint == session.session.endpoint);
+            wanted.filter_map(|path| session.device(path.lun))
+        });
+        let map = view.topology.map.as_ref();
+        if goal.on_dirty != OnDirty::NothingWritten {
+            return Self { devices: of_volume.collect(), map, whole: true };
+        }
+        let (devices, before): (Vec<_>, Vec<_>) = of_volume.partition(|device| brought_in(device, view));
+        let had_before = |map: &MapView| {
+            let in_map = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
+            !map.strangers.is_empty() || before.iter().any(in_map)
+        };
+        let own_map = map.filter(|map| !had_before(map));
+        let whole = before.is_empty() && own_map.is_some() == map.is_some();
+        Self { devices, map: own_map, whole }
+    }
+}
+
+/// Whether a connect of ours found the device.
+fn brought_in(device: &DeviceView, view: &View<'_>) -> bool {
+    let hctl = device.device.hctl;
+    let begun = |is_it: &dyn Fn(&Step) -> bool| view.ledger.entries().iter().any(|entry| is_it(&entry.step));
+    if begun(
+        &|step| matches!(step, Step::Scan { scsi_host, lun, .. } if *scsi_host == hctl.host && *lun == hctl.lun),
+    ) {
+        return true;
+    }
+    let sessions = &view.topology.sessions;
+    let Some(session) = sessions.iter().find(|session| session.session.scsi_host == hctl.host) else {
+        return false;
+    };
+    let endpoint = &session.session.endpoint;
+    // This process has been there and did not scan.
+    !begun(&|step| matches!(step, Step::PrepareRecord(prepared) if prepared == endpoint))
+        && view.claims.get(endpoint).is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
+}

@@ -1,0 +1,223 @@
+//! Back again: D2, D3, D4, D5, D9, D10, D14, D15, and C1: what a connect made goes, and nothing else.
+
+use bowline_host::dm::Map;
+use bowline_host::iscsi::SessionState;
+
+use super::build::*;
+use crate::error::ErrorKind;
+use crate::ledger::Ending;
+use crate::plan::detach::{Detach, failures, leftovers};
+use crate::plan::{Decision, Step};
+use crate::policy::OnDirty;
+
+fn undo_of(paths: &[u8]) -> Detach {
+    Detach { on_dirty: OnDirty::NothingWritten, ..detach_of(paths) }
+}
+
+/// Two disks whose map was flushed and removed.
+fn unmapped() -> World {
+    World::new().logged_in(1).disk(1).logged_in(2).disk(2).ok(sync_map()).ok(remove_map())
+}
+
+#[test]
+fn d15_what_is_not_connected_is_detached() {
+    assert_eq!(World::new().detach(&detach_of(&[1, 2])), Decision::Done);
+    assert_eq!(leftovers(&detach_of(&[1, 2]), &World::new().view()), Vec::<String>::new());
+}
+
+/// D2: no step of a detach asks a device who it is or reads from it; sysfs and device-mapper have said it all.
+#[test]
+fn d2_with_every_path_down_the_steps_are_the_same() {
+    let down = |world: World| {
+        let world = world.session_is(1, SessionState::Failed).session_is(2, SessionState::Failed);
+        let mute = |disk: &mut crate::topology::DeviceView| disk.device.wwid = None;
+        world.with_disk(1, mute).with_disk(2, mute)
+    };
+    assert_eq!(steps(down(unmapped()).detach(&detach_of(&[1, 2]))), [delete(1), delete(2)]);
+    let mapped = World::new().logged_in(1).disk(1).logged_in(2).disk(2).map(&[1, 2]);
+    let mapped = down(mapped).ok(sync_map());
+    assert_eq!(steps(mapped.detach(&detach_of(&[1, 2]))), [remove_map()]);
+}
+
+#[test]
+fn d3_a_device_that_is_in_no_map_goes_too() {
+    let world = unmapped().logged_in(3).disk(3);
+    assert_eq!(steps(world.detach(&detach_of(&[1, 2, 3]))), [delete(1), delete(2), delete(3)]);
+}
+
+#[test]
+fn d5_all_devices_are_deleted_at_once_and_waited_for() {
+    let wanted = unmapped().detach(&detach_of(&[1, 2]));
+    assert_eq!(steps(wanted.clone()), [delete(1), delete(2)]);
+    assert!(waits(wanted).contains("device 1:0:0:1 to go; device 2:0:0:1 to go"));
+    let said_ok = unmapped().ok(delete(1)).ok(delete(2));
+    assert!(waits(said_ok.detach(&detach_of(&[1, 2]))).contains("device 1:0:0:1 to go"));
+}
+
+#[test]
+fn d14_an_endpoint_is_released_only_when_its_device_is_gone() {
+    let world = unmapped().running(delete(1)).running(delete(2));
+    assert_eq!(steps(world.detach(&detach_of(&[1, 2]))), []);
+    let one_gone = world.no_disk(1);
+    assert_eq!(steps(one_gone.detach(&detach_of(&[1, 2]))), [release(1)]);
+}
+
+#[test]
+fn d14_nothing_is_released_while_a_step_of_ours_runs_there() {
+    for step in [prepare(1), login(1), scan(1)] {
+        let world = World::new().prepared(1).running(step);
+        let decision = world.detach(&undo_of(&[1]));
+        assert!(waits(decision.clone()).contains("what is under way"));
+        assert_eq!(steps(decision), []);
+    }
+}
+
+#[test]
+fn d4_a_session_that_was_never_part_of_the_map_goes() {
+    let world = World::new().logged_in(1).session(2, SessionState::Failed).claimed_by(2, &[ID]);
+    assert_eq!(steps(world.detach(&detach_of(&[1, 2]))), [release(1), release(2)]);
+}
+
+#[test]
+fn d4_a_record_without_a_session_goes() {
+    assert_eq!(steps(World::new().prepared(1).detach(&detach_of(&[1]))), [release(1)]);
+}
+
+#[test]
+fn d4_another_attachment_s_claim_is_left_alone() {
+    let theirs = World::new().logged_in(1).claimed_by(1, &["bl-somebodyelse"]);
+    assert_eq!(theirs.detach(&detach_of(&[1])), Decision::Done);
+    let shared = World::new().logged_in(1).claimed_by(1, &[ID, "bl-somebodyelse"]);
+    assert_eq!(steps(shared.detach(&detach_of(&[1]))), [release(1)], "only our claim is given up");
+}
+
+/// D4: attached by somebody else, given to us to detach.
+#[test]
+fn d4_a_session_nobody_claims_goes_with_the_device_we_took_and_only_if_it_serves_no_other() {
+    let mut world =
+        World::new().session(1, SessionState::LoggedIn).ok(delete(1)).ok(Step::ForgetPaths(wwid()));
+    assert_eq!(steps(world.detach(&detach_of(&[1]))), [release(1)]);
+    world.session_mut(1).others = 1;
+    assert_eq!(world.detach(&detach_of(&[1])), Decision::Done);
+    let untouched = World::new().session(1, SessionState::LoggedIn);
+    assert_eq!(untouched.detach(&detach_of(&[1])), Decision::Done);
+}
+
+#[test]
+fn c9_multipathd_and_the_wwids_file_forget_once_the_devices_are_gone() {
+    let there = unmapped().on_file();
+    assert!(!steps(there.detach(&detach_of(&[1, 2]))).contains(&Step::ForgetWwid(wwid())));
+    let gone = there.ok(delete(1)).ok(delete(2)).no_disk(1).no_disk(2);
+    let wanted = steps(gone.detach(&detach_of(&[1, 2])));
+    assert!(wanted.contains(&Step::ForgetPaths(wwid())) && wanted.contains(&Step::ForgetWwid(wwid())));
+    let before_us = Detach { keep_wwid: true, ..detach_of(&[1, 2]) };
+    assert!(!steps(gone.detach(&before_us)).contains(&Step::ForgetWwid(wwid())));
+}
+
+/// D4: a path that exists and is no device of this connection may be in use by somebody.
+#[test]
+fn d4_a_map_with_another_connection_s_path_is_refused() {
+    let world = World::new().logged_in(1).disk(1).map(&[1]).with_map(|map| map.strangers.push(number(9)));
+    let error = refusal(world.detach(&detach_of(&[1])));
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("8:144"), "{error}");
+}
+
+#[test]
+fn d9_what_is_left_is_named_one_line_each() {
+    let world = World::new().logged_in(1).disk(1).map(&[1]);
+    let left = leftovers(&detach_of(&[1]), &world.view());
+    let begin = [
+        "multipath map mpatha",
+        "SCSI device sdb (1:0:0:1)",
+        "wwids entry 3600",
+        "session 1 to iqn.",
+        "node record of iqn.",
+    ];
+    assert_eq!(left.len(), begin.len(), "{left:?}");
+    for (line, begin) in left.iter().zip(begin) {
+        assert!(line.starts_with(begin), "{line:?} does not begin with {begin:?}");
+    }
+}
+
+/// D9: also a session that nobody claimed, once we have tried to end it.
+#[test]
+fn d9_a_session_that_would_not_end_is_named() {
+    let mut world =
+        World::new().session(1, SessionState::LoggedIn).ok(delete(1)).ok(Step::ForgetPaths(wwid()));
+    for _ in 0..8 {
+        assert_eq!(steps(world.detach(&detach_of(&[1]))), [release(1)]);
+        world = world.failed(release(1)).after_ms(7000);
+    }
+    assert_eq!(world.detach(&detach_of(&[1])), Decision::Done);
+    let left = leftovers(&detach_of(&[1]), &world.view());
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].starts_with("session 1 to "), "{left:?}");
+}
+
+#[test]
+fn d10_of_a_step_that_was_retried_only_the_last_failure_is_told() {
+    let why = |text: &str| Ending::Failed(text.into());
+    let world =
+        World::new().ended(remove_map(), why("map in use")).ended(remove_map(), why("map still in use"));
+    assert_eq!(failures(&world.view()), ["remove map mpatha: map still in use"]);
+    assert_eq!(failures(&world.ok(remove_map()).view()), Vec::<String>::new());
+}
+
+/// D10, D7: removing a map is refused while udev holds it for a moment.
+#[test]
+fn d10_a_map_that_is_busy_is_tried_again() {
+    let world = World::new().logged_in(1).disk(1).map(&[1]).ok(sync_map()).failed(remove_map());
+    assert_eq!(steps(world.detach(&detach_of(&[1]))), []);
+    assert_eq!(steps(world.after_ms(200).detach(&detach_of(&[1]))), [remove_map()]);
+}
+
+#[test]
+fn c1_what_the_connect_made_goes_in_the_order_of_a_detach() {
+    let world = World::new().scanned(1).map(&[1]);
+    assert_eq!(steps(world.detach(&undo_of(&[1]))), [remove_map()]);
+    let world = world.no_map().ok(remove_map());
+    assert_eq!(steps(world.detach(&undo_of(&[1]))), [delete(1)]);
+    let wanted = steps(world.no_disk(1).ok(delete(1)).detach(&undo_of(&[1])));
+    assert_eq!(wanted, [Step::ForgetPaths(wwid()), Step::ForgetWwid(wwid()), release(1)]);
+}
+
+/// C1: a disk that was there before our scan, in use or not, is somebody's; so is the map it is in.
+#[test]
+fn c1_what_was_there_before_the_connect_is_left_alone() {
+    let before = World::new().ok(prepare(1)).logged_in(1).disk(1).map(&[1]);
+    assert_eq!(steps(before.detach(&undo_of(&[1]))), [release(1)], "nothing but our claim");
+    let mut given_up = before;
+    given_up.claims.clear();
+    assert_eq!(given_up.detach(&undo_of(&[1])), Decision::Done);
+    assert_eq!(leftovers(&undo_of(&[1]), &given_up.view()), Vec::<String>::new());
+}
+
+/// C1: multipathd has added the disk that we brought in to the map that was there.
+#[test]
+fn c1_our_disk_goes_out_of_a_map_that_was_there_before() {
+    let world = World::new().ok(prepare(1)).logged_in(1).disk(1).ok(prepare(2)).scanned(2).map(&[1, 2]);
+    assert_eq!(steps(world.detach(&undo_of(&[1, 2]))), [delete(2), release(1)]);
+    let strange =
+        World::new().ok(prepare(1)).scanned(1).map(&[1]).with_map(|map| map.strangers.push(number(9)));
+    assert_eq!(steps(strange.detach(&undo_of(&[1]))), [delete(1)]);
+}
+
+/// C1: a map of another volume took the disk that we brought in.
+#[test]
+fn c1_our_disk_goes_out_of_another_volume_s_map() {
+    let mut world = World::new().ok(prepare(1)).scanned(1).map(&[1]);
+    let map = world.topology.map.take().unwrap().map;
+    world.topology.foreign_maps.push(Map { wwid: wwid_ending(2), ..map });
+    assert_eq!(steps(world.detach(&undo_of(&[1]))), [delete(1)]);
+}
+
+/// C1: after a crash nothing tells what was scanned; a session that bowline made has only what bowline scanned.
+#[test]
+fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
+    let crashed = World::new().logged_in(1).disk(1);
+    assert_eq!(steps(crashed.detach(&undo_of(&[1]))), [delete(1)]);
+    let mut theirs = crashed;
+    theirs.claims.get_mut(&endpoint(1)).unwrap().made_session = false;
+    assert_eq!(steps(theirs.detach(&undo_of(&[1]))), [release(1)]);
+}

@@ -1,0 +1,143 @@
+//! No data is lost silently: D7, D11, and what C1 leaves alone.
+
+use std::time::Duration;
+
+use super::build::*;
+use crate::error::ErrorKind;
+use crate::ledger::Ending;
+use crate::plan::detach::Detach;
+use crate::plan::{Decision, Step};
+use crate::policy::OnDirty;
+
+fn mapped() -> World {
+    World::new().logged_in(1).disk(1).logged_in(2).disk(2).map(&[1, 2])
+}
+
+fn unmapped() -> World {
+    World::new().logged_in(1).disk(1).logged_in(2).disk(2)
+}
+
+fn timed_out() -> Ending {
+    Ending::TimedOut(Duration::from_secs(120))
+}
+
+#[test]
+fn d7_the_map_is_flushed_before_anything_is_taken_apart() {
+    assert_eq!(steps(mapped().detach(&detach_of(&[1, 2]))), [sync_map()]);
+    assert_eq!(steps(mapped().running(sync_map()).detach(&detach_of(&[1, 2]))), []);
+    assert_eq!(steps(mapped().ok(sync_map()).detach(&detach_of(&[1, 2]))), [remove_map()]);
+}
+
+#[test]
+fn d7_a_disk_used_without_a_map_is_flushed_by_itself() {
+    assert_eq!(steps(unmapped().detach(&detach_of(&[1, 2]))), [sync_disk(1), sync_disk(2)]);
+}
+
+/// D7: "stay as they were" is of all disks and sessions, so the slowest flush decides.
+#[test]
+fn d7_no_disk_goes_before_every_disk_is_flushed() {
+    let one = unmapped().ok(sync_disk(1)).running(sync_disk(2)).logged_in(3);
+    assert_eq!(steps(one.detach(&detach_of(&[1, 2, 3]))), []);
+    let both = unmapped().ok(sync_disk(1)).ok(sync_disk(2)).logged_in(3);
+    assert_eq!(steps(both.detach(&detach_of(&[1, 2, 3]))), [delete(1), delete(2), release(3)]);
+}
+
+#[test]
+fn d7_a_live_opener_is_named_and_refused() {
+    for world in [mapped(), unmapped()] {
+        let error = refusal(world.opener("postgres").detach(&detach_of(&[1, 2])));
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert_eq!(error.causes, ["process 4711 (postgres)"]);
+    }
+}
+
+#[test]
+fn d7_openers_that_pass_by_are_waited_for() {
+    for (world, command) in [(mapped().udev_opener(), "blkid"), (mapped().opener("multipathd"), "multipathd")]
+    {
+        let decision = world.ok(sync_map()).detach(&detach_of(&[1, 2]));
+        assert!(matches!(decision, Decision::Act { wake: Some(_), .. }));
+        assert!(waits(decision.clone()).contains(command));
+        assert_eq!(steps(decision), []);
+    }
+}
+
+/// D11: the kernel reports a lost write once, and a second fsync would claim success.
+#[test]
+fn d11_an_i_o_error_is_final_and_everything_stays() {
+    let world = mapped().ended(sync_map(), Ending::Final("Input/output error".into())).after_ms(100_000);
+    let error = refusal(world.detach(&detach_of(&[1, 2])));
+    assert_eq!((error.kind, error.causes), (ErrorKind::Refused, vec!["Input/output error".to_owned()]));
+    let world = unmapped().ok(sync_disk(1)).ended(sync_disk(2), Ending::Final("Input/output error".into()));
+    assert!(refusal(world.detach(&detach_of(&[1, 2]))).message.contains("sdc"));
+}
+
+#[test]
+fn d11_a_flush_that_hangs_is_tried_three_times_with_back_off() {
+    let mut world = mapped();
+    for _ in 0..2 {
+        world = world.ended(sync_map(), timed_out());
+        assert_eq!(steps(world.detach(&detach_of(&[1, 2]))), [], "not at once");
+        world = world.after_ms(10_000);
+        assert_eq!(steps(world.detach(&detach_of(&[1, 2]))), [sync_map()]);
+    }
+    let error = refusal(world.ended(sync_map(), timed_out()).after_ms(10_000).detach(&detach_of(&[1, 2])));
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.causes[0].contains("120.0 s"), "{error}");
+}
+
+/// D7: whatever the reason was.
+#[test]
+fn d7_a_flush_that_was_not_done_is_never_taken_for_one_that_was() {
+    let skip = || Ending::Skipped("not now".into());
+    let mut world = mapped();
+    for _ in 0..3 {
+        world = world.ended(sync_map(), skip()).after_ms(10_000);
+    }
+    assert_eq!(refusal(world.detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
+}
+
+/// D7: where data counts, nothing is taken apart below a map that will not go.
+#[test]
+fn d7_a_map_that_will_not_go_keeps_its_paths_and_sessions() {
+    let mut world = mapped().ok(sync_map());
+    for _ in 0..40 {
+        world = world.failed(remove_map()).after_ms(7000);
+    }
+    assert_eq!(world.detach(&detach_of(&[1, 2])), Decision::Done, "what is left is named by the caller");
+}
+
+#[test]
+fn d7_a_map_that_was_flushed_leaves_disks_without_data() {
+    let world = unmapped().ok(sync_map()).ok(remove_map());
+    assert_eq!(steps(world.detach(&detach_of(&[1, 2]))), [delete(1), delete(2)]);
+    let after_a_crash = Detach { flushed: true, ..detach_of(&[1, 2]) };
+    assert_eq!(steps(unmapped().detach(&after_a_crash)), [delete(1), delete(2)]);
+}
+
+/// D7: I/O that a map holds back is given up only where the data is.
+#[test]
+fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
+    let dead = mapped().with_map(|map| {
+        map.map.queueing = true;
+        map.map.paths.iter_mut().for_each(|path| path.active = false);
+    });
+    let stop = Step::StopQueueing("mpatha".parse().unwrap());
+    let force = Detach { on_dirty: OnDirty::Discard, ..detach_of(&[1, 2]) };
+    let hung = dead.ended(sync_map(), timed_out());
+    assert_eq!(steps(hung.detach(&force)), [stop]);
+    let mut refused = hung;
+    for _ in 0..2 {
+        refused = refused.ended(sync_map(), timed_out()).after_ms(10_000);
+    }
+    assert_eq!(refusal(refused.detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
+}
+
+/// C1: nothing was handed out, so nothing is flushed.
+#[test]
+fn c1_the_clean_up_of_a_connect_flushes_nothing() {
+    let undo = Detach { on_dirty: OnDirty::NothingWritten, ..detach_of(&[1]) };
+    let world = World::new().scanned(1).map(&[1]);
+    assert_eq!(steps(world.detach(&undo)), [remove_map()]);
+    assert_eq!(steps(World::new().scanned(1).detach(&undo)), [delete(1)]);
+}
