@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every check of the project. This list of stages is the only one: `make test`, the
 //! pre-commit hook and CI all run it.
 
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -36,8 +39,11 @@ const fn stage(name: &'static str, speed: Speed, arguments: &'static [&'static s
     Stage { name, arguments, speed }
 }
 
+/// What `cargo test` prints is kept here, for `cargo xtask proof --no-run`.
+const TEST_OUTPUT: &str = "target/proof/tests.txt";
+
 /// The stages in the order in which they run: what fails soonest comes first. The proof comes last, since it reads
-/// what the laboratory has written down.
+/// what the tests and the laboratory have written down.
 const STAGES: &[Stage] = &[
     stage("formatting", Speed::Fast, &["fmt", "--all", "--check"]),
     stage(
@@ -101,11 +107,45 @@ fn environment(stage: &Stage) -> &'static [(&'static str, &'static str)] {
 }
 
 fn run(stage: &Stage) -> Result<(), String> {
-    match cargo::run(stage.arguments, environment(stage)) {
+    let ended = match stage.arguments[0] {
+        "test" => run_tests(stage),
+        _ => cargo::run(stage.arguments, environment(stage)),
+    };
+    match ended {
         Ok(0) => Ok(()),
         Ok(code) => Err(format!("exit code {code}")),
         Err(error) => Err(format!("cannot start cargo: {error}")),
     }
+}
+
+/// The tests, their output kept whole and shown without the hundreds of lines that say `ok`.
+fn run_tests(stage: &Stage) -> io::Result<u8> {
+    let kept = Path::new(cargo::ROOT).join(TEST_OUTPUT);
+    kept.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let mut file = fs::File::create(kept)?;
+    let mut child = cargo::command(stage.arguments, environment(stage)).stdout(Stdio::piped()).spawn()?;
+    let mut passed = 0;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            file.write_all(&line)?;
+            file.write_all(b"\n")?;
+            let text = String::from_utf8_lossy(&line);
+            match says_ok(&text) {
+                true => passed += u32::from(text.ends_with(" ok")),
+                false => println!("{text}"),
+            }
+        }
+    }
+    let code = cargo::code(child.wait()?);
+    println!("{passed} tests passed; all that they printed is in {TEST_OUTPUT}");
+    Ok(code)
+}
+
+/// Whether a line of libtest is of no interest: a test that passed, or what stands around it.
+fn says_ok(line: &str) -> bool {
+    let passed = line.starts_with("test ") && line.ends_with(" ok");
+    passed || line.is_empty() || line.starts_with("running ") || line.starts_with("test result: ok.")
 }
 
 /// rustfmt and clippy are parts of Rust that a minimal installation leaves out.
@@ -140,6 +180,16 @@ mod tests {
         let first_slow = STAGES.iter().position(|stage| stage.speed == Speed::Slow).unwrap();
         assert!(STAGES[first_slow..].iter().all(|stage| stage.speed == Speed::Slow));
         assert!(STAGES[..first_slow].iter().all(|stage| !stage.arguments.contains(&"lab")));
+    }
+
+    #[test]
+    fn what_failed_is_shown_and_what_passed_is_not() {
+        assert!(says_ok("test plan::tests::c3 ... ok") && says_ok("test result: ok. 3 passed; 0 failed"));
+        assert!(
+            !says_ok("test plan::tests::c3 ... FAILED")
+                && !says_ok("test result: FAILED. 2 passed; 1 failed")
+        );
+        assert!(!says_ok("thread 'c3' panicked at src/lib.rs:1:1:"));
     }
 
     #[test]
