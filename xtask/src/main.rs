@@ -3,6 +3,8 @@
 mod cargo;
 mod demo;
 mod lab;
+mod lint_bites;
+mod proof;
 mod test;
 
 use std::process::ExitCode;
@@ -20,6 +22,10 @@ enum Command {
     /// Boot a real kernel with a real iSCSI target, and run a script in it
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Print which tests prove which requirement, and fail when one is not proved
+    Proof(proof::ProofArgs),
+    /// Prove that the lint bites that keeps clocks, threads and files out of engine and seam
+    LintBites,
 }
 
 fn main() -> ExitCode {
@@ -27,5 +33,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::main(),
         Command::Test(args) => test::main(&args),
         Command::Lab(command) => lab::main(command),
+        Command::Proof(args) => proof::main(&args),
+        Command::LintBites => lint_bites::main(),
     }
 }

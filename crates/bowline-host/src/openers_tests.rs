@@ -76,8 +76,8 @@ fn partitions_count_and_a_number_that_changed_hands_does_not() {
 fn d7_udev_and_multipathd_pass_by_and_users_do_not() {
     let opened = |host: FakeHost, pid: u32, parent: u32, command: &str| {
         host.link(&format!("/proc/{pid}/fd/3"), "/dev/dm-3")
-            .file(&format!("/proc/{pid}/comm"), &format!("{command}\n"))
-            .file(&format!("/proc/{pid}/stat"), &format!("{pid} ({command}) S {parent} 1 1"))
+            .file(&format!("/proc/{pid}/comm"), format!("{command}\n"))
+            .file(&format!("/proc/{pid}/stat"), format!("{pid} ({command}) S {parent} 1 1"))
     };
     let mut host =
         host().file("/proc/50/stat", "50 ((udev-worker)) S 1 1 1").file("/proc/1/stat", "1 (init) S 0 0 0");

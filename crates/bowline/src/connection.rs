@@ -6,7 +6,7 @@
 
 mod json;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bowline_host::iscsi::Endpoint;
 use bowline_host::{Iface, Iqn, Lun, Portal, Secret, Wwid};
@@ -175,7 +175,7 @@ struct Wanted {
 /// portal group tag or the spelling of an IPv6 address makes no second path. One endpoint with two LUNs would
 /// be two volumes, or one volume whose second LUN is stale: nobody can tell, so it is refused.
 fn each_once(wanted: impl IntoIterator<Item = Wanted>) -> Result<Vec<WantedPath>, ConnectionError> {
-    let mut seen: HashMap<Endpoint, Lun> = HashMap::new();
+    let mut seen: BTreeMap<Endpoint, Lun> = BTreeMap::new();
     let mut paths = Vec::new();
     for Wanted { path, key } in wanted {
         match seen.insert(path.endpoint.clone(), path.lun) {

@@ -242,8 +242,11 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
-    let blocks = ours.devices.iter().filter_map(|device| device.block());
-    blocks.fold(true, |all, block| flushed(goal, block.name.clone(), block.number, view, draft) && all)
+    let mut all = true;
+    for block in ours.devices.iter().filter_map(|device| device.block()) {
+        all &= flushed(goal, block.name.clone(), block.number, view, draft);
+    }
+    all
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -342,7 +345,7 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
 
 /// Why, for every step that failed for good: the last failure only (D10).
 pub fn failures(view: &View<'_>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     let failed = view.ledger.entries().iter().rev().filter(|entry| seen.insert(entry.step.clone()));
     let mut lines: Vec<String> = failed
         .filter_map(|entry| {

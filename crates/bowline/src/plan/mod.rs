@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::topology::Topology;
 
 /// One change of the host, or one proof. How each is done stands in `act`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// Claim an endpoint for this attachment, and see to it that its node record is there and as we want it.
     PrepareRecord(Endpoint),

@@ -77,11 +77,11 @@ fn given_up<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pro
         }
     }
     if let Some(disk) = disk {
-        let reads = view.ledger.entries().iter().filter_map(|entry| match &entry.step {
+        let mut reads = view.ledger.entries().iter().rev().filter_map(|entry| match &entry.step {
             Step::VerifyRead { device, .. } if device == disk => entry.ended.as_ref(),
             _ => None,
         });
-        let reason = reads.last().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
+        let reason = reads.next().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
         why = Some(format!("its disk {disk} could not be used{reason}"));
     }
     over.then(|| Progress::Failed(why.unwrap_or_else(|| "it was cleaned up".into())))

@@ -65,7 +65,7 @@ fn c4_a_login_that_may_work_later_is_tried_as_often_in_both_modes() {
 #[test]
 fn c4_scan_attempts_do_not_depend_on_login_tries() {
     for (attempts, tries) in [(1, 9), (5, 1)] {
-        let login = LoginPolicy { tries, timeout: Duration::from_secs(5) };
+        let login = LoginPolicy { tries, ..LoginPolicy::default() };
         let goal = Attach { scan_attempts: attempts, login, ..attach_to(&[1]) };
         let mut world = World::new().logged_in(1);
         for _ in 0..attempts {

@@ -1,0 +1,37 @@
+//! The requirements that this version claims, each in a few words. `cargo xtask proof` fails when one of them has no
+//! test that passed.
+
+/// Id and what it says.
+pub(super) const CLAIMED: &[(&str, &str)] = &[
+    ("C1", "a failed connect leaves nothing behind"),
+    ("C2", "logins run truly in parallel"),
+    ("C3", "one good path makes a map"),
+    ("C4", "one login policy; scans count separately"),
+    ("C5", "any path's answer will do"),
+    ("C6", "identity without an INQUIRY of ours"),
+    ("C7", "an unreadable device is no error yet"),
+    ("C8", "maps found by tracing, confirmed by UUID"),
+    ("C9", "identity as udev and multipath have it"),
+    ("C10", "no noise; only the last failure told"),
+    ("C12", "scans name host and LUN"),
+    ("C13", "every session gets its own scan"),
+    ("C14", "single path: one portal at a time"),
+    ("C15", "sessions never scan by themselves"),
+    ("C16", "connecting again changes nothing"),
+    ("D1", "one way back for map and disk"),
+    ("D2", "detach works with every path down"),
+    ("D3", "devices in no map go too"),
+    ("D4", "only what serves no other goes"),
+    ("D5", "devices deleted in parallel, and awaited"),
+    ("D6", "no command that probes all paths"),
+    ("D7", "no data lost silently: flush or refuse"),
+    ("D9", "what may be left is named"),
+    ("D12", "nothing found through links in /dev"),
+    ("D13", "every call has a time limit"),
+    ("D14", "logout only after the devices went"),
+    ("D15", "disconnecting what is absent succeeds"),
+    ("B6", "claims and short locks across processes"),
+    ("B7", "every verb ends by its deadline, truthfully"),
+    ("B8", "CHAP secrets appear nowhere"),
+    ("B10", "live progress for people and programs"),
+];
