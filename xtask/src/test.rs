@@ -51,10 +51,11 @@ const STAGES: &[Stage] = &[
         Speed::Fast,
         &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
     ),
+    stage("engine and seam have no clock, thread or file", Speed::Fast, &["xtask", "lint-bites"]),
     stage(
         "unit, property, command and documentation tests",
         Speed::Slow,
-        &["test", "--workspace", "--quiet"],
+        &["test", "--workspace", "--no-fail-fast"],
     ),
     stage("documentation, warnings denied", Speed::Slow, &["doc", "--workspace", "--no-deps", "--quiet"]),
     stage("cases of the laboratory, on a real kernel", Speed::Slow, &["xtask", "lab", "cases"]),
