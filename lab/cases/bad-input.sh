@@ -8,7 +8,7 @@
 refused() { # KEY CHANGE-OF-THE-CONNECTION
     jq "$2" "$(connection 1)" >/tmp/wrong.json
     expect_exit 2 connect /tmp/wrong.json
-    expect_json ".error.kind == \"input\" and (.error.message | contains(\"$1\"))"
+    expect_json ".error.kind == \"input\" and any(.error.causes[]; contains(\"$1\"))"
 }
 
 refused target_portals '.data.target_portals[2] = "10.0.1.2:99999"'

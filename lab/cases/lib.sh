@@ -3,6 +3,7 @@
 # case's output, so that it is there when the case fails.
 
 set -Eeuo pipefail
+shopt -s inherit_errexit
 trap 'echo "FAILED in line $LINENO of $0: $BASH_COMMAND (exit code $?)" >&2' ERR
 
 answer=/tmp/answer.json
@@ -83,7 +84,7 @@ wait_until() { # SECONDS WHAT COMMAND…
 }
 
 # A megabyte that differs from seed to seed, through the device to the target, and whether it comes back.
-pattern() { head -c 1048576 < <(yes "pattern of $1"); }
+pattern() { head -c 1048576 < <(yes "pattern of $1" 2>/dev/null || :); }
 write_pattern() { pattern "$2" | dd of="$1" bs=64k oflag=direct iflag=fullblock conv=fsync status=none; }
 verify_pattern() {
     local expected seen
@@ -91,6 +92,10 @@ verify_pattern() {
     seen=$(dd if="$1" bs=64k count=16 iflag=direct status=none | sha256sum)
     [ "$expected" = "$seen" ] || fail "$1 does not hold the pattern of $2"
 }
+
+# The node records with all their values, and the WWIDs that multipath has on file.
+records() { find /etc/iscsi/nodes -type f -exec grep -H . {} + | sort; }
+wwids() { grep '^/' /etc/multipath/wwids || :; }
 
 # What an administrator does by hand.
 portal() { echo "10.0.$1.2:3260"; }

@@ -17,7 +17,7 @@ map=$(udevadm info --query=property --property=ID_SERIAL --value "/dev/$disk")
 [ "$(multipathd add map "$map")" = ok ] || fail "multipathd does not make the administrator's map"
 udevadm settle
 write_pattern "/dev/mapper/$map" his
-state() { host .; (cd /etc/iscsi/nodes && md5sum */*/*); dmsetup table "$map"; cat /etc/multipath/wwids; }
+state() { host .; records; wwids; dmsetup table "$map"; }
 before=$(state)
 
 connect 1
