@@ -1,8 +1,11 @@
 //! `cargo xtask …`: the project's own commands. One file or folder for each; this one only chooses.
 
+mod cargo;
+mod demo;
 mod lab;
 mod lint_bites;
 mod proof;
+mod test;
 
 use std::process::ExitCode;
 
@@ -12,6 +15,10 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
+    /// Attach, use and detach a volume on a real kernel, and tell the story; `make demo`
+    Demo,
+    /// Every check of the project, one stage after another; `make test`
+    Test(test::Args),
     /// Boot a real kernel with a real iSCSI target, and run a script in it
     #[command(subcommand)]
     Lab(lab::Command),
@@ -23,6 +30,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Command::parse() {
+        Command::Demo => demo::main(),
+        Command::Test(args) => test::main(&args),
         Command::Lab(command) => lab::main(command),
         Command::Proof(args) => proof::main(&args),
         Command::LintBites => lint_bites::main(),

@@ -10,6 +10,7 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment, Phase};
+use crate::locks::lock_volume;
 use crate::plan::attach::{self, Attach, Enough};
 use crate::plan::detach::{self, Detach};
 use crate::plan::{Step, View};
@@ -119,34 +120,6 @@ async fn multipathd_lives(host: &dyn Host) -> Result<(), Error> {
             .cause(error)
             .hint("start it (systemctl start multipathd), or connect with --single-path")
     })
-}
-
-/// The volume's locks, in their order. Held for the whole verb: nobody else works on this volume meanwhile.
-pub(crate) async fn lock_volume(
-    host: &dyn Host,
-    paths: &[WantedPath],
-    until: Moment,
-    busy: ErrorKind,
-    observer: &dyn Observer,
-) -> Result<Vec<Box<dyn bowline_host::host::LockGuard>>, Error> {
-    let began = host.now();
-    let mut guards = Vec::new();
-    for name in journal::lock_names(paths) {
-        // A lock that is free takes no time; one that is not is worth telling.
-        let patience = Duration::from_millis(100).min(until.since(host.now()));
-        let guard = match host.lock(&name, patience).await {
-            Err(error) if error.is_timeout() => {
-                observer.event(host.now().since(began), &Event::WaitingForLock { lock: name.clone() });
-                host.lock(&name, until.since(host.now())).await.map_err(|error| {
-                    Error::new(busy, "another bowline process works on this volume, and did not end in time")
-                        .cause(error)
-                })?
-            }
-            other => other?,
-        };
-        guards.push(guard);
-    }
-    Ok(guards)
 }
 
 /// A process died at this volume: what it left is cleaned before anything is begun anew. Data counts unless

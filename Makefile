@@ -1,0 +1,13 @@
+# The two commands of the project. What they do is written in xtask, so that it is the same wherever it is run from.
+.PHONY: help demo test
+
+help:
+	@echo 'make demo   watch a volume being attached, used while half of its portals are dead, and given back'
+	@echo 'make test   every check, the cases on a real kernel included'
+	@echo 'cargo xtask --help   all the rest'
+
+demo:
+	@cargo xtask demo
+
+test:
+	@cargo xtask test
