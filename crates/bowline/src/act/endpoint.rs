@@ -175,11 +175,12 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
-    if claim.users.is_empty() && !serves_others(context, endpoint)? {
-        if claim.made_session {
+    if claim.users.is_empty() {
+        if claim.made_session && !serves_others(context, endpoint)? {
             outlast_login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
+        // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;
     }
     claims::store(context.host, &claim).map_err(of_state)
