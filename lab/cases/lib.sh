@@ -2,7 +2,9 @@
 # What the cases have in common. The last answer of bowline is JSON in $answer; what it said meanwhile goes to the
 # case's output, so that it is there when the case fails.
 
-set -euo pipefail
+set -Eeuo pipefail
+shopt -s inherit_errexit
+trap 'echo "FAILED in line $LINENO of $0: $BASH_COMMAND (exit code $?)" >&2' ERR
 
 answer=/tmp/answer.json
 iqn=$(lab connection 1 | jq -r .data.target_iqn)
@@ -41,7 +43,7 @@ expect_exit() { # CODE VERB VOLUME [OPTION]…
     what=$(named "$3")
     shift 3
     step "$verb $what $*"
-    bowline "$verb" "$what" --json --progress plain "$@" >"$answer" || code=$?
+    bowline "$verb" "$what" --json --progress "${progress:-plain}" "$@" >"$answer" || code=$?
     [ "$code" = "$expected" ] || fail "$verb $what $*: expected exit code $expected, saw $code: $(jq -c . "$answer")"
 }
 
@@ -51,6 +53,9 @@ disconnect() { expect_exit 0 disconnect "$@"; }
 # Of the last answer.
 field() { jq -r "$1" "$answer"; }
 expect_json() { jq -e "$1" "$answer" >/dev/null || fail "expected $1 of the answer, saw $(jq -c . "$answer")"; }
+
+# Of the events in /tmp/events, where `progress=json connect … 2>/tmp/events` has put them.
+expect_events() { jq -se "$1" /tmp/events >/dev/null || fail "expected $1 of the events, saw $(cat /tmp/events)"; }
 
 # Of what is on the host, by the laboratory's inspector; its keys are those of `lab leftovers`.
 host() { { lab leftovers || :; } | jq -r "$1"; }
@@ -79,7 +84,7 @@ wait_until() { # SECONDS WHAT COMMAND…
 }
 
 # A megabyte that differs from seed to seed, through the device to the target, and whether it comes back.
-pattern() { yes "pattern of $1" | head -c 1048576; }
+pattern() { head -c 1048576 < <(yes "pattern of $1" 2>/dev/null || :); }
 write_pattern() { pattern "$2" | dd of="$1" bs=64k oflag=direct iflag=fullblock conv=fsync status=none; }
 verify_pattern() {
     local expected seen
@@ -87,6 +92,10 @@ verify_pattern() {
     seen=$(dd if="$1" bs=64k count=16 iflag=direct status=none | sha256sum)
     [ "$expected" = "$seen" ] || fail "$1 does not hold the pattern of $2"
 }
+
+# The node records with all their values, and the WWIDs that multipath has on file.
+records() { find /etc/iscsi/nodes -type f -exec grep -H . {} + | sort; }
+wwids() { grep '^/' /etc/multipath/wwids || :; }
 
 # What an administrator does by hand.
 portal() { echo "10.0.$1.2:3260"; }

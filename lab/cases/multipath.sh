@@ -5,8 +5,7 @@
 # limit: 90s
 . /lab/lib.sh
 
-connect 1 --progress json 2>/tmp/events
-cat "$answer"
+progress=json connect 1 2>/tmp/events
 expect_json '.changed and .map != null and .device_node == "/dev/mapper/" + .map'
 expect_json '[.paths[] | select(.state == "active") | .portal] | unique | length == 4'
 expect_json '.failed_paths == [] and .warnings == []'
@@ -22,8 +21,7 @@ done
 
 step "every path was told of while it came"
 for event in path_logging_in path_logged_in device_appeared path_joined; do
-    seen=$(jq -s "[.[] | select(.event == \"$event\") | .endpoint.portal] | unique | length" /tmp/events)
-    [ "$seen" = 4 ] || fail "expected $event of 4 portals, saw it of $seen: $(cat /tmp/events)"
+    expect_events "([.[] | select(.event == \"$event\") | .endpoint.portal] | unique | length) == 4"
 done
 
 device=$(field .device_node)

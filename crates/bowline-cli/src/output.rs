@@ -219,6 +219,7 @@ mod tests {
             }],
             changed: true,
             warnings: vec![],
+            unfinished: false,
         }
     }
 

@@ -10,10 +10,11 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment, Phase};
-use crate::plan::attach::{self, Attach};
+use crate::locks::lock_volume;
+use crate::plan::attach::{self, Attach, Enough};
 use crate::plan::detach::{self, Detach};
 use crate::plan::{Step, View};
-use crate::policy::{ConnectOptions, DisconnectOptions, OnDirty};
+use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::topology::Topology;
@@ -33,7 +34,9 @@ pub async fn connect(
     mut cancel: Cancel,
 ) -> Result<Connected, Error> {
     let end = host.now() + options.deadline;
-    let work = end - options.reserve.min(options.deadline / 2);
+    let reserve = options.reserve.min(options.deadline / 2);
+    let work = end - reserve;
+    let login = login_policy(options, connection.paths.len(), options.deadline - reserve);
     if options.multipath {
         multipathd_lives(host).await?;
     }
@@ -44,7 +47,7 @@ pub async fn connect(
         host,
         &id,
         connection.chap.as_ref(),
-        options.login,
+        login,
         DisconnectOptions::default().flush_timeout,
         observer,
     )?;
@@ -73,8 +76,11 @@ pub async fn connect(
         allow_single_device: options.allow_single_device,
         expected: expected.or_else(|| journal.wwid.clone().filter(|_| live)),
         live,
-        login: options.login,
+        login,
         scan_attempts: options.scan_attempts,
+        enough: enough(options),
+        began: host.now(),
+        logins_end: end - reserve / 2,
         deadline: work,
     };
     runner.journal = Some(journal);
@@ -94,6 +100,17 @@ pub async fn connect(
     Err(undo(&mut runner, &goal, end, error).await)
 }
 
+/// A login gets what the deadline leaves (B1); where the portals are tried in turn, each gets its share.
+fn login_policy(options: &ConnectOptions, paths: usize, budget: Duration) -> LoginPolicy {
+    let turns = if options.multipath { 1 } else { paths.max(1) as u32 };
+    options.login.within(budget / turns)
+}
+
+fn enough(options: &ConnectOptions) -> Enough {
+    let grace = options.grace.or(options.min_paths.map(|_| Duration::ZERO));
+    Enough::Quorum { paths: options.min_paths.unwrap_or(1) as usize, grace }
+}
+
 /// Nothing can be done without multipathd, and it is cheaper to say so now (exit 6).
 async fn multipathd_lives(host: &dyn Host) -> Result<(), Error> {
     multipath::daemon(host, Duration::from_secs(10)).await.map(drop).map_err(|error| {
@@ -101,34 +118,6 @@ async fn multipathd_lives(host: &dyn Host) -> Result<(), Error> {
             .cause(error)
             .hint("start it (systemctl start multipathd), or connect with --single-path")
     })
-}
-
-/// The volume's locks, in their order. Held for the whole verb: nobody else works on this volume meanwhile.
-pub(crate) async fn lock_volume(
-    host: &dyn Host,
-    paths: &[WantedPath],
-    until: Moment,
-    busy: ErrorKind,
-    observer: &dyn Observer,
-) -> Result<Vec<Box<dyn bowline_host::host::LockGuard>>, Error> {
-    let began = host.now();
-    let mut guards = Vec::new();
-    for name in journal::lock_names(paths) {
-        // A lock that is free takes no time; one that is not is worth telling.
-        let patience = Duration::from_millis(100).min(until.since(host.now()));
-        let guard = match host.lock(&name, patience).await {
-            Err(error) if error.is_timeout() => {
-                observer.event(host.now().since(began), &Event::WaitingForLock { lock: name.clone() });
-                host.lock(&name, until.since(host.now())).await.map_err(|error| {
-                    Error::new(busy, "another bowline process works on this volume, and did not end in time")
-                        .cause(error)
-                })?
-            }
-            other => other?,
-        };
-        guards.push(guard);
-    }
-    Ok(guards)
 }
 
 /// A process died at this volume: what it left is cleaned before anything is begun anew. Data counts unless
@@ -246,8 +235,8 @@ fn hand_out(
     let topology = &seen.topology;
     let map = topology.map.as_ref().map(|view| view.map.name.clone());
     let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
-    let failed = attach::failed_paths(goal, &runner.view(seen));
-    let report = report(host, runner, goal, topology, failed, changed)?;
+    let missing = attach::missing(goal, &runner.view(seen));
+    let report = report(host, runner, goal, topology, missing, changed)?;
     let journal = runner.journal.as_mut().expect("a connect has a journal");
     if changed || journal.map != map {
         journal.phase = Phase::Attached;
@@ -268,15 +257,16 @@ fn report(
     runner: &Runner<'_>,
     goal: &Attach,
     topology: &Topology,
-    failed: std::collections::BTreeMap<bowline_host::iscsi::Endpoint, String>,
+    missing: Vec<attach::Missing>,
     changed: bool,
 ) -> Result<Connected, Error> {
     let journal = runner.journal.as_ref().expect("a connect has a journal");
     let paths = path_reports(&goal.paths, topology);
-    let failed_paths: Vec<FailedPath> = failed
+    let missing: Vec<attach::Missing> = missing.into_iter().filter(|_| goal.multipath).collect();
+    let unfinished = missing.iter().any(|path| path.pending);
+    let failed_paths: Vec<FailedPath> = missing
         .into_iter()
-        .filter(|_| goal.multipath)
-        .map(|(endpoint, reason)| FailedPath { portal: endpoint.portal, iqn: endpoint.iqn, reason })
+        .map(|path| FailedPath { portal: path.endpoint.portal, iqn: path.endpoint.iqn, reason: path.reason })
         .collect();
     let mut warnings = Vec::new();
     let (device_node, size) = match &topology.map {
@@ -315,6 +305,7 @@ fn report(
         failed_paths,
         changed,
         warnings,
+        unfinished,
     })
 }
 

@@ -4,12 +4,12 @@ use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
 use crate::cancel::Cancel;
-use crate::connect::lock_volume;
 use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
 use crate::ledger::Ending;
+use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
 use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};

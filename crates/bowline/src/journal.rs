@@ -91,17 +91,17 @@ impl Attachment {
 
 /// The id of a volume: of its first target and LUN in order, so that it is the same for any subset of portals.
 pub fn id_of(paths: &[WantedPath]) -> String {
-    let first = volumes(paths).into_iter().next().unwrap_or_default();
+    let first = names(paths).into_iter().next().unwrap_or_default();
     format!("bl-{}", &digest(&first)[..12])
 }
 
-/// The locks of a volume, in their order: one a target and LUN, so that two connections that share a path
-/// exclude each other.
-pub fn lock_names(paths: &[WantedPath]) -> Vec<String> {
-    volumes(paths).iter().map(|volume| format!("volume-{}", digest(volume))).collect()
+/// What stands for a volume in the names of its locks: one digest a target and LUN, in order, so that two connections
+/// that share a path exclude each other.
+pub(crate) fn volumes(paths: &[WantedPath]) -> Vec<String> {
+    names(paths).iter().map(|name| digest(name)).collect()
 }
 
-fn volumes(paths: &[WantedPath]) -> Vec<String> {
+fn names(paths: &[WantedPath]) -> Vec<String> {
     let mut names: Vec<String> =
         paths.iter().map(|path| format!("{} {}", path.endpoint.iqn, path.lun)).collect();
     names.sort();

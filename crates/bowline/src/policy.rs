@@ -11,6 +11,11 @@ pub struct ConnectOptions {
     pub multipath: bool,
     /// With multipath asked for and no map to be had, return the single device with a warning (C11).
     pub allow_single_device: bool,
+    /// How many paths must be in the map (B1); 1 where it is not said. More than there are means all.
+    pub min_paths: Option<u32>,
+    /// How long the others are waited for once these are there. Where it is not said: not at all if `min_paths` is;
+    /// else as long as the first path took, but 1 to 5 s.
+    pub grace: Option<Duration>,
     /// The identity every path must have (B3).
     pub expected: Option<Wwid>,
     /// Everything ends by then (B7).
@@ -28,6 +33,8 @@ impl Default for ConnectOptions {
         Self {
             multipath: true,
             allow_single_device: false,
+            min_paths: None,
+            grace: None,
             expected: None,
             deadline: Duration::from_secs(120),
             reserve: Duration::from_secs(30),

@@ -31,6 +31,9 @@ pub struct Connected {
     pub changed: bool,
     /// What the caller should know.
     pub warnings: Vec<String>,
+    /// Whether paths that are missing may still come: [`crate::finish`] brings them (B2).
+    #[serde(skip)]
+    pub unfinished: bool,
 }
 
 /// One path that is there.

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment};
 use crate::ledger::{Ending, Ledger};
+use crate::locks;
 use crate::narrate::Narrator;
 use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
@@ -67,6 +68,7 @@ pub enum Pursuit {
 enum Wake {
     Step(Step, Ending),
     Something,
+    Timer,
     Cancelled,
 }
 
@@ -96,7 +98,12 @@ pub struct Runner<'a> {
     /// The attachment, as it is on disk. `None` while nothing of it is written: a volume that somebody else
     /// attached has no journal.
     pub journal: Option<Attachment>,
+    /// Whether it stops as soon as another verb waits for the volume.
+    pub gives_way: bool,
 }
+
+/// Nothing tells that a lock is waited for, so a loop that gives way looks this often.
+const GIVE_WAY: Duration = Duration::from_millis(200);
 
 impl<'a> Runner<'a> {
     /// A loop for one attachment.
@@ -125,6 +132,7 @@ impl<'a> Runner<'a> {
             ledger: Ledger::default(),
             narrator: Narrator::new(observer, host.now()),
             journal: None,
+            gives_way: false,
         })
     }
 
@@ -192,10 +200,34 @@ impl<'a> Runner<'a> {
             }
             self.begin(steps)?;
             let wake = wake.map_or(deadline, |wake| wake.min(deadline));
-            match self.wait(wake, cancel).await? {
+            match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
-                Wake::Something | Wake::Cancelled => {}
+                Wake::Something | Wake::Timer => {}
+                Wake::Cancelled => return Ok(Pursuit::Cancelled),
             }
+        }
+    }
+
+    /// Sleeps until there is something to look at; a loop that gives way also ends when it is in another's.
+    async fn wait_giving_way(&mut self, until: Moment, cancel: &mut Cancel) -> Result<Wake, Error> {
+        if !self.gives_way {
+            return self.wait(until, cancel).await;
+        }
+        loop {
+            if self.is_in_the_way().await {
+                return Ok(Wake::Cancelled);
+            }
+            match self.wait(until.min(self.host.now() + GIVE_WAY), cancel).await? {
+                Wake::Timer if self.host.now() < until => {}
+                wake => return Ok(wake),
+            }
+        }
+    }
+
+    async fn is_in_the_way(&self) -> bool {
+        match &self.journal {
+            Some(journal) if self.gives_way => locks::is_waited_for(self.host, &journal.paths).await,
+            _ => false,
         }
     }
 
@@ -294,7 +326,7 @@ impl<'a> Runner<'a> {
                             notice.map(|notice| (Wake::Something, self.ours.concerned(&notice))),
                         );
                     }
-                    sleep.as_mut().poll(context).map(|()| Ok((Wake::Something, true)))
+                    sleep.as_mut().poll(context).map(|()| Ok((Wake::Timer, true)))
                 })
                 .await?
             };

@@ -14,7 +14,7 @@ end_case() { # MILLISECONDS-AT-BEGIN [WHY]
 
 evidence() {
     mark evidence
-    echo "what is left: $(cat /run/lab-leftovers 2>/dev/null)"
+    [ -e /run/lab-leftovers ] && jq -c . /run/lab-leftovers
     echo "multipathd:" && tail -n 80 /var/log/multipathd.log
     echo "the kernel:" && dmesg | tail -n 80
 }
@@ -52,7 +52,7 @@ for word in "$@"; do
     fi
     why=$(run_case "$name" "${word#*=}")
     lab leftovers >/run/lab-leftovers || why="${why:+$why, and }something is left behind"
-    [ -n "$why" ] && jq -c 'with_entries(select(.value != []))' /run/lab-leftovers
+    [ -n "$why" ] && echo "left: $(jq -c 'map_values(length) | with_entries(select(.value > 0))' /run/lab-leftovers)"
     lab heal
     end_case "$began" "$why"
 done

@@ -1,6 +1,5 @@
 //! From connection properties to something that can be opened: a map (C3), or one device (C14).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
@@ -32,10 +31,33 @@ pub struct Attach {
     pub login: LoginPolicy,
     /// How often a LUN is scanned for.
     pub scan_attempts: u32,
+    /// When there are paths enough.
+    pub enough: Enough,
+    /// When the connect began.
+    pub began: Moment,
+    /// When the last login must be over.
+    pub logins_end: Moment,
     /// When the attach must be done, so that what is left of the verb's time is enough to clean up.
     pub deadline: Moment,
 }
 
+/// When enough paths are in the map to hand it out (B1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enough {
+    /// That many, and then those that come within the grace (see [`crate::ConnectOptions::grace`]).
+    Quorum {
+        /// At least.
+        paths: usize,
+        /// Then so much longer; `None`: as long as the first took.
+        grace: Option<Duration>,
+    },
+    /// All that can be had: the map has been handed out already.
+    All,
+}
+
+/// The grace, where the caller chose none, is as long as the first path took, within these.
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
+const LONGEST_GRACE: Duration = Duration::from_secs(5);
 /// The first scan and the claim of its identity hold up the other scans for so long at most.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// A path that is in the map but not in use yet: multipathd's checker gets this long to say so.
@@ -128,7 +150,9 @@ fn multipath(
 ) -> Decision {
     let mut draft = Draft::default();
     let verified = view.topology.map.as_ref().and_then(|map| read_from(map, view));
-    if let (true, Some(map)) = (goal.live, view.topology.map.as_ref().filter(|map| map.ready())) {
+    if let (true, Some(map)) =
+        (goal.live && goal.enough != Enough::All, view.topology.map.as_ref().filter(|map| map.ready()))
+    {
         return still_there(map, verified, view);
     }
     let claiming = claim(&mut draft, progress, identity, view);
@@ -145,8 +169,13 @@ fn multipath(
         (None, Some(wwid)) => form(&mut draft, wwid, progress, view),
         _ => {}
     }
-    if verified.is_some() && (draft.is_empty() || view.now >= goal.deadline) {
-        return Decision::Done;
+    if let Some(verified) = verified {
+        let over = draft.is_empty() || view.now >= goal.deadline;
+        match enough(goal, progress, verified, view) {
+            Ok(()) => return Decision::Done,
+            Err(_) if over => return settled(goal, progress, view),
+            Err(wake) => draft.wait("more paths", wake),
+        }
     }
     if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
         return Decision::Refused(no_path(progress, view));
@@ -156,6 +185,62 @@ fn multipath(
     }
     draft.wait("the goal", Some(goal.deadline));
     draft.act()
+}
+
+/// Whether there are paths enough to hand the map out (B1); if not yet, when to look again. Every endpoint must have
+/// been claimed and its record written: who finishes the others has no secrets.
+fn enough(
+    goal: &Attach,
+    progress: &[(&WantedPath, Progress<'_>)],
+    verified: Moment,
+    view: &View<'_>,
+) -> Result<(), Option<Moment>> {
+    let Enough::Quorum { paths, grace } = goal.enough else { return Err(None) };
+    let preparing = |p: &Progress<'_>| matches!(p, Progress::Needs(Step::PrepareRecord(_)));
+    let prepared = progress
+        .iter()
+        .all(|(path, p)| !preparing(p) && !view.ledger.running(&Step::PrepareRecord(path.endpoint.clone())));
+    let took = verified.since(goal.began).clamp(SHORTEST_GRACE, LONGEST_GRACE);
+    let until = verified + grace.unwrap_or(took);
+    match prepared && active(progress, view) >= paths.min(goal.paths.len()) && view.now >= until {
+        true => Ok(()),
+        false => Err(Some(until).filter(|until| *until > view.now)),
+    }
+}
+
+/// How many paths the kernel uses.
+fn active(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> usize {
+    let in_use = |p: &Progress<'_>| match (p, &view.topology.map) {
+        (Progress::Present(device), Some(map)) => {
+            device.block().is_some_and(|block| map.is_active(block.number))
+        }
+        _ => false,
+    };
+    progress.iter().filter(|(_, p)| in_use(p)).count()
+}
+
+/// No path can be added any more, or there is no time: what is there must be enough.
+fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
+    let (there, wanted) = (
+        active(progress, view),
+        match goal.enough {
+            Enough::Quorum { paths, .. } => paths.min(goal.paths.len()),
+            Enough::All => 0,
+        },
+    );
+    if there >= wanted {
+        return Decision::Done;
+    }
+    let mut error = Error::new(
+        ErrorKind::NotAttached,
+        format!("only {there} of the {wanted} paths asked for could be had"),
+    );
+    for (path, p) in progress {
+        if let Progress::Failed(why) = p {
+            error = error.cause(format!("{}: {why}", path.endpoint));
+        }
+    }
+    Decision::Refused(error.hint("ask for fewer paths (--min-paths), or bring the portals back"))
 }
 
 /// The first path's scan tells the identity; once that is on multipath's wwids file, udev claims every further path
@@ -365,8 +450,8 @@ fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<St
 /// The portals are tried in turn, and one that did not work is cleaned up before the next is tried, so that two
 /// paths of one volume never exist side by side (C14).
 fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
-    if let Some(device) = goal.paths.iter().filter(|_| goal.live).find_map(|path| view.topology.device(path))
-    {
+    let device = goal.paths.iter().find_map(|path| view.topology.device(path));
+    if goal.live && (device.is_some() || view.topology.map.is_some()) {
         return live_single(goal, device, view);
     }
     for (path, progress) in progress {
@@ -406,19 +491,29 @@ fn single(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'
 
 /// The disk of a live attachment stays the one, whether it can be read now or not: it may hold data that is not
 /// written yet, and another path beside it would be a second one (C14, C16).
-fn live_single(goal: &Attach, device: &DeviceView, view: &View<'_>) -> Decision {
+fn live_single(goal: &Attach, device: Option<&DeviceView>, view: &View<'_>) -> Decision {
     let mut draft = Draft::default();
-    let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
-    match usable_single(&mut draft, device, view) {
+    let usable = match (device, &view.topology.map) {
+        (Some(device), _) => usable_single(&mut draft, device, view),
+        (None, Some(map)) if read_from(map, view).is_some() => Some(true),
+        (None, Some(map)) => prove(&mut draft, map, view).then_some(false),
+        (None, None) => None,
+    };
+    match usable {
         Some(true) => Decision::Done,
         Some(false) if view.now < goal.deadline => {
             draft.wait("the goal", Some(goal.deadline));
             draft.act()
         }
-        _ => Decision::Refused(
-            Error::new(ErrorKind::NotAttached, format!("{name} of this attachment cannot be read"))
-                .hint("it was attached before and was left as it is; see whether its portal can be reached"),
-        ),
+        _ => {
+            let disk = device.and_then(DeviceView::block).map(|block| format!("{} of ", block.name));
+            let what = format!("{}this attachment cannot be read", disk.unwrap_or_default());
+            Decision::Refused(
+                Error::new(ErrorKind::NotAttached, what).hint(
+                    "it was attached before and was left as it is; see whether its portal can be reached",
+                ),
+            )
+        }
     }
 }
 
@@ -477,14 +572,34 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
     error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
 }
 
-/// The paths that are given up, and why: for the report.
-pub fn failed_paths(goal: &Attach, view: &View<'_>) -> BTreeMap<Endpoint, String> {
-    let reason = |path: &WantedPath| match path::progress(goal, path, view) {
-        Progress::Failed(why) => Some(why),
-        Progress::Waits { what, .. } => Some(format!("not there in time: waiting for {what}")),
-        Progress::Needs(step) => Some(format!("not there in time: next was to {step}")),
-        Progress::Refused(error) => Some(error.message),
-        Progress::Present(_) => None,
+/// A path that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// Why.
+    pub reason: String,
+    /// Whether it may still come.
+    pub pending: bool,
+}
+
+/// The paths that are not in use, and why: for the report.
+pub fn missing(goal: &Attach, view: &View<'_>) -> Vec<Missing> {
+    let missing = |path: &WantedPath| {
+        let (reason, pending) = match path::progress(goal, path, view) {
+            Progress::Failed(why) => (why, false),
+            Progress::Waits { what, .. } => (format!("not there yet: waiting for {what}"), true),
+            Progress::Needs(step) => (format!("not there yet: next is to {step}"), true),
+            Progress::Refused(error) => (error.message, false),
+            Progress::Present(device) => {
+                let (map, block) = (view.topology.map.as_ref()?, device.block()?);
+                match map.has(block.number) {
+                    true => return None,
+                    false => (format!("{} is not in the map yet", block.name), true),
+                }
+            }
+        };
+        Some(Missing { endpoint: path.endpoint.clone(), reason, pending })
     };
-    goal.paths.iter().filter_map(|path| Some((path.endpoint.clone(), reason(path)?))).collect()
+    goal.paths.iter().filter_map(missing).collect()
 }

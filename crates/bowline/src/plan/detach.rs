@@ -242,11 +242,9 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
-    let mut all = true;
-    for block in ours.devices.iter().filter_map(|device| device.block()) {
-        all &= flushed(goal, block.name.clone(), block.number, view, draft);
-    }
-    all
+    // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
+    let blocks = ours.devices.iter().filter_map(|device| device.block());
+    blocks.filter(|block| !flushed(goal, block.name.clone(), block.number, view, draft)).count() == 0
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -345,8 +343,12 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
 
 /// Why, for every step that failed for good: the last failure only (D10).
 pub fn failures(view: &View<'_>) -> Vec<String> {
-    let mut seen = std::collections::BTreeSet::new();
-    let failed = view.ledger.entries().iter().rev().filter(|entry| seen.insert(entry.step.clone()));
+    let mut seen: Vec<&Step> = Vec::new();
+    let failed = view.ledger.entries().iter().rev().filter(|entry| {
+        let first = !seen.contains(&&entry.step);
+        seen.push(&entry.step);
+        first
+    });
     let mut lines: Vec<String> = failed
         .filter_map(|entry| {
             let (_, ending) = entry.ended.as_ref()?;

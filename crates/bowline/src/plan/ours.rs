@@ -57,7 +57,11 @@ fn brought_in(device: &DeviceView, view: &View<'_>) -> bool {
         return false;
     };
     let endpoint = &session.session.endpoint;
-    // This process has been there and did not scan.
-    !begun(&|step| matches!(step, Step::PrepareRecord(prepared) if prepared == endpoint))
-        && view.claims.get(endpoint).is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
+    // This process has worked there and did not scan.
+    let worked = |step: &Step| match step {
+        Step::PrepareRecord(of) | Step::Login(of) | Step::Release(of) => of == endpoint,
+        _ => false,
+    };
+    let claim = view.claims.get(endpoint);
+    !begun(&worked) && claim.is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
 }

@@ -77,11 +77,11 @@ fn given_up<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pro
         }
     }
     if let Some(disk) = disk {
-        let mut reads = view.ledger.entries().iter().rev().filter_map(|entry| match &entry.step {
+        let mut reads = view.ledger.entries().iter().filter_map(|entry| match &entry.step {
             Step::VerifyRead { device, .. } if device == disk => entry.ended.as_ref(),
             _ => None,
         });
-        let reason = reads.next().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
+        let reason = reads.next_back().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
         why = Some(format!("its disk {disk} could not be used{reason}"));
     }
     over.then(|| Progress::Failed(why.unwrap_or_else(|| "it was cleaned up".into())))
@@ -128,7 +128,13 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
             })
         }
         None if session.is_some() && view.ledger.tries(&step).next().is_none() => Some(Progress::Needs(step)),
-        _ => Some(next_try(step, 2, Duration::from_secs(1), view, "login")),
+        // A login begun now must be over while there is still time to clean up behind it (B1).
+        _ if view.now + goal.login.bound() > goal.logins_end => {
+            let last =
+                view.ledger.last(&step).map_or(String::new(), |(_, ending)| format!("; {}", ending.reason()));
+            Some(Progress::Failed(format!("no time is left for a login{last}")))
+        }
+        _ => Some(next_try(step, goal.login.rounds, Duration::from_millis(500), view, "login")),
     }
 }
 

@@ -7,4 +7,5 @@ mod detach;
 mod flush;
 mod identity;
 mod paths;
+mod properties;
 mod single;

@@ -8,7 +8,7 @@ use bowline_host::iscsi::SessionState;
 use super::build::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ending;
-use crate::plan::attach::{Attach, failed_paths};
+use crate::plan::attach::{Attach, Enough, missing};
 use crate::plan::{Decision, Step};
 
 #[test]
@@ -77,9 +77,49 @@ fn c3_other_paths_join_the_map_later() {
     let two = World::new().scanned(1).scanned(2).map(&[1]).ok(read_map());
     assert!(waits(two.attach(&attach_to(&[1, 2]))).contains("10.0.0.2:3260 to join map mpatha"));
     let overlooked = two.clone().after_ms(3000);
-    assert_eq!(steps(overlooked.attach(&attach_to(&[1, 2]))), [Step::AddPath(disk(2))]);
+    let both = Attach { enough: Enough::Quorum { paths: 2, grace: None }, ..attach_to(&[1, 2]) };
+    assert_eq!(steps(overlooked.attach(&both)), [Step::AddPath(disk(2))]);
     let joined = World { topology: two.clone().map(&[1, 2]).topology, ..two };
     assert_eq!(joined.attach(&attach_to(&[1, 2])), Decision::Done);
+}
+
+/// B1: the default grace is as long as the first path took, but 1 to 5 s; then the map is handed out.
+#[test]
+fn b1_paths_that_do_not_come_within_the_grace_are_left_to_the_finisher() {
+    for (took, grace) in [(200, 1000), (3000, 3000), (20_000, 5000)] {
+        let world = World::new().after_ms(20_000).prepared(2).scanned(1).map(&[1]).ok(read_map());
+        let goal = Attach { began: world.now - Duration::from_millis(took), ..attach_to(&[1, 2]) };
+        assert!(matches!(world.clone().after_ms(grace - 1).attach(&goal), Decision::Act { .. }), "{took}");
+        assert_eq!(world.clone().after_ms(grace).attach(&goal), Decision::Done);
+        let pending = missing(&goal, &world.view());
+        assert!(pending.iter().all(|path| path.pending && path.endpoint == endpoint(2)));
+    }
+}
+
+/// B1: a wanted number is returned at once, and is a failure when it cannot be had.
+#[test]
+fn b1_a_quorum_returns_at_once_and_fails_when_it_cannot_be_had() {
+    let quorum = |paths| Attach {
+        enough: Enough::Quorum { paths, grace: Some(Duration::ZERO) },
+        ..attach_to(&[1, 2])
+    };
+    let one = World::new().prepared(2).scanned(1).map(&[1]).ok(read_map());
+    assert_eq!(one.attach(&quorum(1)), Decision::Done);
+    assert!(matches!(one.attach(&quorum(2)), Decision::Act { .. }));
+    let refused = one.ended(login(2), Ending::Final("authentication failed".into()));
+    assert_eq!(refused.attach(&quorum(1)), Decision::Done);
+    let error = refusal(refused.attach(&quorum(2)));
+    assert_eq!(error.kind, ErrorKind::NotAttached);
+    assert!(error.message.contains("only 1 of the 2"), "{error}");
+}
+
+/// B1: whoever finishes the other paths has no secrets, so their records are written before the map is handed out.
+#[test]
+fn b1_no_map_is_handed_out_before_every_record_is_written() {
+    let world = World::new().scanned(1).map(&[1]).ok(read_map()).after_ms(60_000);
+    let goal =
+        Attach { enough: Enough::Quorum { paths: 1, grace: Some(Duration::ZERO) }, ..attach_to(&[1, 2]) };
+    assert_eq!(steps(world.attach(&goal)), [prepare(2)]);
 }
 
 /// C3: multipathd answers `ok` to `add path` also when it makes the path an orphan.
@@ -143,8 +183,8 @@ fn c1_a_path_that_goes_down_after_its_device_appeared_costs_only_itself() {
     let down = world.session_is(1, SessionState::Failed).after_ms(25_000);
     let down = down.with_map(|map| map.map.paths[0].active = false);
     assert_eq!(down.attach(&attach_to(&[1, 2])), Decision::Done);
-    let missing = failed_paths(&attach_to(&[1, 2]), &down.view());
-    assert_eq!(missing.into_keys().collect::<Vec<_>>(), [endpoint(1)]);
+    let missing = missing(&attach_to(&[1, 2]), &down.view());
+    assert_eq!(missing.into_iter().map(|path| path.endpoint).collect::<Vec<_>>(), [endpoint(1)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use bowline_host::{Hctl, Iface, Lun, Moment, Portal, ScsiHost, Sid, Wwid};
 use crate::claims::Claim;
 use crate::connection::WantedPath;
 use crate::ledger::{Ending, Ledger};
-use crate::plan::attach::Attach;
+use crate::plan::attach::{Attach, Enough};
 use crate::plan::detach::Detach;
 use crate::plan::{Decision, Step, View, attach, detach};
 use crate::policy::LoginPolicy;
@@ -70,6 +70,9 @@ pub(super) fn attach_to(paths: &[u8]) -> Attach {
         live: false,
         login: LoginPolicy::default(),
         scan_attempts: 3,
+        enough: Enough::Quorum { paths: 1, grace: None },
+        began: Moment::default(),
+        logins_end: Moment(Duration::from_secs(DEADLINE)),
         deadline: Moment(Duration::from_secs(DEADLINE)),
     }
 }

@@ -4,7 +4,7 @@ use bowline_host::iscsi::SessionState;
 
 use super::build::*;
 use crate::ledger::Ending;
-use crate::plan::attach::{Attach, failed_paths};
+use crate::plan::attach::{Attach, missing};
 use crate::plan::{Decision, Step};
 
 fn refused_login(n: u8) -> World {
@@ -43,7 +43,7 @@ fn c14_a_disk_that_cannot_be_read_goes_and_is_not_scanned_for_again() {
     assert_eq!(steps(gone.attach(&single_to(&[1, 2]))), [release(1)]);
     let next = released(gone, 1);
     assert_eq!(steps(next.attach(&single_to(&[1, 2]))), [prepare(2)]);
-    let why = failed_paths(&single_to(&[1]), &next.view()).remove(&endpoint(1)).unwrap();
+    let why = missing(&single_to(&[1]), &next.view()).remove(0).reason;
     assert!(why.contains("sdb") && why.contains("it failed"), "{why}");
 }
 

@@ -1,0 +1,27 @@
+#!/bin/bash
+# A connect that gets SIGTERM or SIGINT in the middle undoes what it did, and says that it did not attach.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1
+# limit: 120s
+. /lab/lib.sh
+
+interrupt() { # SIGNAL CONDITION…: sent as soon as the condition holds
+    local signal=$1 code=0
+    shift
+    step "$signal when $*"
+    bowline connect "$(connection 1)" --json --progress plain >"$answer" &
+    wait_until 30 "$*" "$@"
+    kill "-$signal" $!
+    wait $! || code=$?
+    [ $code = 3 ] || fail "expected exit code 3, saw $code: $(cat "$answer")"
+    expect_json '.error.kind == "not_attached" and .error.leftovers == []'
+    no_leftovers
+}
+
+a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }
+a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
+
+interrupt TERM a_record
+interrupt INT a_session
+interrupt TERM a_map

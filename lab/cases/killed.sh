@@ -1,0 +1,39 @@
+#!/bin/bash
+# A connect or disconnect that is killed leaves nothing that the next one cannot finish: connect again works, so does disconnect.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: B4
+# limit: 180s
+. /lab/lib.sh
+
+killed_when() { # VERB CONDITION…
+    local verb=$1
+    shift
+    step "$verb is killed when $*"
+    bowline "$verb" "$(connection 1)" --progress plain >/dev/null &
+    wait_until 30 "$*" "$@"
+    kill -KILL $!
+    wait $! || :
+}
+
+a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }
+a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
+no_map() { ! a_map; }
+
+for condition in a_record a_session a_map; do
+    killed_when connect "$condition"
+    connect 1
+    expect_json '([.paths[] | select(.state == "active")] | length) == 4'
+    disconnect 1
+    no_leftovers
+done
+
+step "and straight to disconnect"
+killed_when connect a_session
+disconnect 1
+no_leftovers
+
+connect 1
+killed_when disconnect no_map
+disconnect 1
+expect_json '.outcome == "clean"'

@@ -1,0 +1,31 @@
+#!/bin/bash
+# What others made stays exactly as they made it: records with values of their own, sessions, devices, maps.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: D4 C12 C15
+# limit: 90s
+. /lab/lib.sh
+
+step "an administrator attaches volume 11 by portals 1 and 2, and has a record of portal 3 with values of his own"
+for portal in 1 2; do
+    login_by_hand "$portal"
+    scan_by_hand "$portal" 11
+done
+record_by_hand 3 node.startup=automatic node.session.scan=auto node.conn[0].timeo.login_timeout=77 \
+    node.session.initial_login_retry_max=9
+disk=$(host '.scsi_devices[0].block')
+map=$(udevadm info --query=property --property=ID_SERIAL --value "/dev/$disk")
+[ "$(multipathd add map "$map")" = ok ] || fail "multipathd does not make the administrator's map"
+udevadm settle
+write_pattern "/dev/mapper/$map" his
+state() { host .; records; wwids; dmsetup table "$map"; }
+before=$(state)
+
+connect 1
+expect_json '([.paths[] | select(.state == "active")] | length) == 4'
+expect_host '(.sessions | length) == 4 and (.maps | length) == 2'
+disconnect 1
+expect_json '.outcome == "clean"'
+expect_same "the administrator's host" "$before" "$(state)"
+verify_pattern "/dev/mapper/$map" his
+
+lab clean
