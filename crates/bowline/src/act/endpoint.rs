@@ -153,8 +153,8 @@ async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: Option<Mom
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
-/// record deleted or its values put back.
+/// Gives the claim up. Under the portal's lock and with no other claim: a record that others made gets its values
+/// back; with no other LUN either, the session that we made is logged out and the record that we made deleted (D4).
 pub(super) async fn release(context: Context<'_>, endpoint: &Endpoint) -> Ending {
     ended(release_locked(context, endpoint).await)
 }
@@ -167,12 +167,15 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
-    if claim.users.is_empty() && !serves_others(context, endpoint)? {
-        if claim.made_session {
+    if claim.users.is_empty() {
+        let serves_others = serves_others(context, endpoint)?;
+        if claim.made_session && !serves_others {
             outlast_login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
-        put_back(context, &claim).await?;
+        if !claim.made_record || !serves_others {
+            put_back(context, &claim).await?;
+        }
     }
     claims::store(context.host, &claim).map_err(of_state)
 }
