@@ -40,7 +40,8 @@ Examples:
   bowline connect volume.json --single-path --deadline 30s
 
 With one --iqn, all portals lead to that target; with as many as there are
-portals, each portal leads to its own. Interrupted (SIGINT, SIGTERM), it undoes
+portals, each portal leads to its own. Paths that are missing when it returns
+are brought in the background until the deadline. Interrupted (SIGINT, SIGTERM), it undoes
 what it did before it ends; a second signal ends it at once.";
 
 const DISCONNECT_EXAMPLES: &str = "\
@@ -90,6 +91,9 @@ pub enum Verb {
     /// Show attachments and their paths, and what is left over and why; change nothing
     #[command(after_help = format!("{INSPECT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Inspect(InspectArgs),
+    /// Bring the paths that connect did not wait for; connect starts it by itself
+    #[command(hide = true)]
+    Finish(FinishArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bowline completions bash > /etc/bash_completion.d/bowline")]
     Completions {
@@ -108,7 +112,7 @@ impl Verb {
             Self::Connect(args) => args.report.json,
             Self::Disconnect(args) => args.report.json,
             Self::Inspect(args) => args.json,
-            Self::Completions { .. } | Self::Man => false,
+            Self::Finish(_) | Self::Completions { .. } | Self::Man => false,
         }
     }
 }
@@ -133,6 +137,14 @@ pub struct ConnectArgs {
     /// Use one path only: portals are tried in turn until one works
     #[arg(long, conflicts_with = "allow_single_device")]
     pub single_path: bool,
+    /// Return as soon as N paths are in the map; fewer are a failure, more than there are mean all [default: 1,
+    /// and those that come within the grace]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "single_path")]
+    pub min_paths: Option<u32>,
+    /// Wait so long for further paths once enough are in the map: 2s, 500ms [default: none with --min-paths, else as
+    /// long as the first took, but 1 to 5 s]
+    #[arg(long, value_name = "D", value_parser = durations::parse, conflicts_with = "single_path")]
+    pub grace: Option<Duration>,
     /// The identity the volume must have, as multipath prints it; else nothing is attached
     #[arg(long, value_name = "W")]
     pub wwid: Option<Wwid>,
@@ -168,6 +180,16 @@ pub struct DisconnectArgs {
     /// How to report.
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// Arguments of finish.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    /// The attachment's id
+    pub id: String,
+    /// It ends by then
+    #[arg(long, value_name = "D", value_parser = durations::parse)]
+    pub deadline: Duration,
 }
 
 /// Arguments of inspect.

@@ -1,21 +1,26 @@
 //! `bowline connect`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bowline::policy::ConnectOptions;
 use bowline::{Connection, ConnectionError, Error, ErrorKind};
 
 use crate::cli::ConnectArgs;
-use crate::{host, input, output, run};
+use crate::{finish, host, input, output, run};
 
 /// Attaches a volume and prints the device to open.
 pub fn main(args: &ConnectArgs) -> Result<(), Error> {
     let connection = connection(args)?;
     let options = options(args, &connection)?;
     host::require_root("connect")?;
-    let connected = run::verb(args.report, async |host, observer, cancel| {
+    let began = Instant::now();
+    let mut connected = run::verb(args.report, async |host, observer, cancel| {
         bowline::connect(host, &connection, &options, observer, cancel).await
     })?;
+    if connected.unfinished {
+        let left = args.deadline.saturating_sub(began.elapsed());
+        connected.warnings.extend(finish::start(&connected.id, left));
+    }
     output::warn(&connected.warnings, args.report.json);
     output::result(&connected, output::connected, args.report.json)
         .map_err(|error| error.hint(format!("the volume is attached as {}", connected.device_node)))
@@ -52,6 +57,8 @@ fn options(args: &ConnectArgs, connection: &Connection) -> Result<ConnectOptions
     Ok(ConnectOptions {
         multipath: !args.single_path,
         allow_single_device: args.allow_single_device,
+        min_paths: args.min_paths,
+        grace: args.grace,
         expected: args.wwid.clone().or_else(|| connection.wwid.clone()),
         deadline: args.deadline,
         reserve: reserve(args.deadline, &defaults),

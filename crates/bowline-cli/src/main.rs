@@ -4,7 +4,7 @@
 //! happens, and tells the result: on standard output nothing but that result, everything else on standard
 //! error. The exit code follows from the kind of an error ([`bowline::ErrorKind::exit_code`]).
 //!
-//! - `cli`: the arguments; `connect`, `disconnect`, `inspect`, `generate`: one file a subcommand;
+//! - `cli`: the arguments; `connect`, `disconnect`, `inspect`, `finish`, `generate`: one file a subcommand;
 //! - `input`: connections from files; `durations`: times on the command line;
 //! - `run`: the runtime, and what signals do; `remains`: what a second signal leaves;
 //! - `progress`: what happens now; `output`: results; `failure`: errors; `host`: the host.
@@ -15,6 +15,7 @@ mod connect;
 mod disconnect;
 mod durations;
 mod failure;
+mod finish;
 mod generate;
 mod host;
 mod input;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Connect(args) => connect::main(args),
         Verb::Disconnect(args) => disconnect::main(args),
         Verb::Inspect(args) => inspect::main(args),
+        Verb::Finish(args) => finish::main(args),
         Verb::Completions { shell } => generate::completions(*shell),
         Verb::Man => generate::man(),
     }))

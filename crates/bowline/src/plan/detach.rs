@@ -343,8 +343,12 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
 
 /// Why, for every step that failed for good: the last failure only (D10).
 pub fn failures(view: &View<'_>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
-    let failed = view.ledger.entries().iter().rev().filter(|entry| seen.insert(entry.step.clone()));
+    let mut seen: Vec<&Step> = Vec::new();
+    let failed = view.ledger.entries().iter().rev().filter(|entry| {
+        let first = !seen.contains(&&entry.step);
+        seen.push(&entry.step);
+        first
+    });
     let mut lines: Vec<String> = failed
         .filter_map(|entry| {
             let (_, ending) = entry.ended.as_ref()?;

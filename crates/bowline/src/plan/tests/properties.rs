@@ -288,7 +288,7 @@ proptest! {
                     });
                     prop_assert!(!theirs && map.strangers.is_empty(), "{} of somebody's", step);
                 }
-                Step::ForgetWwid(_) => prop_assert!(!OURS.iter().any(|n| somebody_s(n)), "{}", step),
+                Step::ForgetWwid(_) => prop_assert!(!OURS.iter().any(&somebody_s), "{}", step),
                 Step::Sync { .. } => prop_assert!(false, "nothing was written"),
                 _ => {}
             }
