@@ -85,9 +85,15 @@ pub async fn connect(
     };
     runner.journal = Some(journal);
 
-    let pursuit = runner.pursue(Goal::Attach(goal.clone()), work, &mut cancel).await;
+    // An attach ends itself at its deadline; only a single device that will do has still to be read then (C11).
+    let until = if options.allow_single_device { work + reserve / 3 } else { work };
+    let pursuit = runner.pursue(Goal::Attach(goal.clone()), until, &mut cancel).await;
     let error = match pursuit {
-        Ok(Pursuit::Done(seen)) => return hand_out(host, &mut runner, &goal, &seen, live),
+        // What cannot be written down is not handed out: nobody would know of it after a crash (B4).
+        Ok(Pursuit::Done(seen)) => match hand_out(host, &mut runner, &goal, &seen, live) {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        },
         Ok(Pursuit::Refused(error, _)) => error,
         Ok(Pursuit::Deadline(waiting, _)) => out_of_time(options.deadline, waiting),
         Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),

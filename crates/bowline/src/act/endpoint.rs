@@ -161,8 +161,8 @@ async fn note_login(
     Ok(before)
 }
 
-/// Gives the claim up. Under the portal's lock and with no other claim: a record that others made gets its values
-/// back; with no other LUN either, the session that we made is logged out and the record that we made deleted (D4).
+/// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
+/// record deleted or its values put back.
 pub(super) async fn release(context: Context<'_>, endpoint: &Endpoint) -> Ending {
     ended(release_locked(context, endpoint).await)
 }
@@ -176,14 +176,12 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     claim.users.remove(context.id);
     if claim.users.is_empty() {
-        let serves_others = serves_others(context, endpoint)?;
-        if claim.made_session && !serves_others {
+        if claim.made_session && !serves_others(context, endpoint)? {
             outlast_login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
-        if !claim.made_record || !serves_others {
-            put_back(context, &claim).await?;
-        }
+        // Also below a session that stays: the claim goes, and with it the memory of what others had set.
+        put_back(context, &claim).await?;
     }
     claims::store(context.host, &claim).map_err(of_state)
 }

@@ -98,7 +98,10 @@ fn claimed<'a>(path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
     let step = Step::PrepareRecord(endpoint.clone());
     let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
     let session = view.topology.session(endpoint).is_some();
-    if mine && !view.ledger.running(&step) && (session || view.topology.record(endpoint).is_some()) {
+    // A record that is there was made; whether it was set, too, only the step's own ending tells.
+    let unset =
+        view.ledger.running(&step) || view.ledger.last(&step).is_some_and(|(_, ending)| !ending.is_ok());
+    if mine && !unset && (session || view.topology.record(endpoint).is_some()) {
         return None;
     }
     Some(next_try(step, RECORD_TRIES, Duration::from_millis(200), view, "cannot prepare the node record"))

@@ -38,6 +38,9 @@ fn c15_no_login_before_the_record_is_claimed_and_set() {
         assert_eq!(of(&unclaimed, &goal, 1), Progress::Needs(prepare(1)));
         let being_set = World::new().prepared(1).running(prepare(1));
         assert!(matches!(of(&being_set, &goal, 1), Progress::Waits { .. }));
+        let made_but_not_set = World::new().prepared(1).failed(prepare(1));
+        assert!(matches!(of(&made_but_not_set, &goal, 1), Progress::Waits { wake: Some(_), .. }));
+        assert_eq!(of(&made_but_not_set.after_ms(5000), &goal, 1), Progress::Needs(prepare(1)));
         let set = World::new().prepared(1).ok(prepare(1));
         assert_eq!(of(&set, &goal, 1), Progress::Needs(login(1)));
     }

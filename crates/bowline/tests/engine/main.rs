@@ -1,0 +1,243 @@
+//! The loop and the verbs on a fake host in virtual time: what they do in which order, and that whatever call
+//! fails, the host ends as it was or what is left is named.
+
+mod executor;
+mod host;
+mod model;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bowline::event::{Observer, Silent};
+use bowline::{
+    Cancel, Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Disconnected, Error,
+    ErrorKind, Event, Outcome, Which, connect, disconnect,
+};
+use serde_json::json;
+
+use crate::executor::run;
+use crate::host::FakeHost;
+use crate::model::{IQN, Model};
+
+const SECRET: &str = "open-sesame-42";
+
+fn connection(portals: &[u8]) -> Connection {
+    let data = json!({
+        "target_portals": portals.iter().map(|n| format!("10.0.0.{n}:3260")).collect::<Vec<_>>(),
+        "target_iqns": vec![IQN; portals.len()],
+        "target_luns": vec![1; portals.len()],
+        "auth_method": "CHAP", "auth_username": "ali", "auth_password": SECRET,
+    });
+    Connection::from_json(data.to_string().as_bytes()).unwrap()
+}
+
+fn attach(host: &FakeHost, portals: &[u8]) -> Result<Connected, Error> {
+    attach_watched(host, portals, &Silent, Cancel::never())
+}
+
+fn attach_watched(
+    host: &FakeHost,
+    portals: &[u8],
+    observer: &dyn Observer,
+    cancel: Cancel,
+) -> Result<Connected, Error> {
+    let connection = connection(portals);
+    run(host, connect(host, &connection, &ConnectOptions::default(), observer, cancel))
+}
+
+fn detach(host: &FakeHost, portals: &[u8]) -> Result<Disconnected, Error> {
+    let which = Which::Connection(Box::new(connection(portals)));
+    run(host, disconnect(host, &which, &DisconnectOptions::default(), &Silent, Cancel::never()))
+}
+
+/// Nothing happened that must not: nothing undeclared, no lock across a login, no unbounded call, no secret shown.
+#[track_caller]
+fn nothing_wrong(host: &FakeHost) {
+    let state = host.state();
+    assert_eq!(state.wrongs, Vec::<String>::new());
+    let shown = |text: &str| text.contains(SECRET);
+    assert!(!state.log.iter().any(|line| shown(line)), "B8: {:?}", state.log);
+    assert!(!state.stored.values().any(|bytes| shown(&String::from_utf8_lossy(bytes))), "B8: a state file");
+}
+
+/// Notes every event, and asks to stop after a number of them.
+struct Notes {
+    seen: Mutex<Vec<Event>>,
+    stop: Option<(usize, Canceller)>,
+}
+
+impl Observer for Notes {
+    fn event(&self, _at: Duration, event: &Event) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(event.clone());
+        if let Some((after, canceller)) = &self.stop
+            && seen.len() == *after
+        {
+            canceller.cancel();
+        }
+    }
+}
+
+#[test]
+fn c2_c3_four_portals_make_one_map_and_nothing_is_left_after_it() {
+    let host = FakeHost::default();
+    let attached = attach(&host, &[1, 2, 3, 4]).unwrap();
+    assert_eq!(attached.device_node, "/dev/mapper/mpatha");
+    assert_eq!((attached.paths.len(), attached.failed_paths.len(), attached.changed), (4, 0, true));
+    assert_eq!(host.state().most_logins, 4, "C2");
+    let detached = detach(&host, &[1, 2, 3, 4]).unwrap();
+    assert_eq!(detached.outcome, Outcome::Clean);
+    assert_eq!(host.state().model, Model::default());
+    assert!(host.state().stored.is_empty(), "{:?}", host.state().stored.keys());
+    nothing_wrong(&host);
+}
+
+#[test]
+fn c16_d15_twice_is_once() {
+    let host = FakeHost::default();
+    let first = attach(&host, &[1, 2]).unwrap();
+    let before = host.state().model.clone();
+    let second = attach(&host, &[1, 2]).unwrap();
+    assert_eq!((second.id, second.changed), (first.id, false));
+    assert_eq!(host.state().model, before);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Unchanged);
+    nothing_wrong(&host);
+}
+
+/// C1, B7: the dead portal costs only itself.
+#[test]
+fn c1_one_dead_portal_is_named_and_the_map_is_made_of_the_others() {
+    let host = FakeHost::default();
+    host.state().dead.insert(2);
+    let attached = attach(&host, &[1, 2, 3]).unwrap();
+    let missing: Vec<String> = attached.failed_paths.iter().map(|path| path.portal.to_string()).collect();
+    assert_eq!((attached.paths.len(), missing), (2, vec!["10.0.0.2:3260".to_owned()]));
+    assert_eq!(detach(&host, &[1, 2, 3]).unwrap().outcome, Outcome::Clean);
+    assert_eq!(host.state().model, Model::default());
+    nothing_wrong(&host);
+}
+
+#[test]
+fn c1_b7_with_every_portal_dead_it_fails_in_time_and_the_host_is_clean() {
+    let host = FakeHost::default();
+    host.state().dead.extend([1, 2]);
+    let error = attach(&host, &[1, 2]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotAttached, "{error}");
+    assert!(bowline_host::Host::now(&host).0 <= ConnectOptions::default().deadline);
+    assert_eq!(host.state().model, Model::default());
+    assert!(host.state().stored.is_empty());
+    nothing_wrong(&host);
+}
+
+/// D4: a record that was there keeps its settings; the map's path list does not matter to it.
+#[test]
+fn d4_a_record_of_somebody_else_gets_its_values_back() {
+    let host = FakeHost::default();
+    host.state().model.records.insert(1, Model::default_record(1));
+    attach(&host, &[1, 2]).unwrap();
+    assert_eq!(host.state().model.records[&1]["node.session.scan"], "manual");
+    detach(&host, &[1, 2]).unwrap();
+    let state = host.state();
+    let keys: Vec<u8> = state.model.records.keys().copied().collect();
+    assert_eq!(keys, [1]);
+    for (key, value) in Model::default_record(1) {
+        assert_eq!(state.model.records[&1].get(&key), Some(&value), "{key}");
+    }
+}
+
+/// C1: SIGINT and SIGTERM end up here.
+#[test]
+fn c1_a_connect_that_is_interrupted_anywhere_leaves_nothing() {
+    let mut interrupted = 0;
+    for after in 1..60 {
+        let host = FakeHost::default();
+        let canceller = Canceller::default();
+        let cancel = canceller.listener();
+        let notes = Notes { seen: Mutex::default(), stop: Some((after, canceller)) };
+        if let Err(error) = attach_watched(&host, &[1, 2], &notes, cancel) {
+            interrupted += 1;
+            assert_eq!(error.kind, ErrorKind::NotAttached, "after event {after}: {error}");
+            assert_eq!(host.state().model, Model::default(), "after event {after}");
+            assert!(host.state().stored.is_empty(), "after event {after}");
+        }
+        nothing_wrong(&host);
+    }
+    assert!(interrupted >= 8, "only {interrupted} were interrupted");
+}
+
+/// C1, D9: every single call of the seam fails once.
+#[test]
+fn c1_d9_whatever_call_fails_the_host_is_as_it_was_or_what_is_left_is_named() {
+    let whole = FakeHost::default();
+    attach(&whole, &[1, 2]).unwrap();
+    let calls = whole.state().calls;
+    assert!(calls > 100, "{calls}");
+    let mut failed = 0;
+    for n in 1..=calls {
+        let host = FakeHost::default();
+        host.state().fail_at = Some(n);
+        let result = attach(&host, &[1, 2]);
+        match &result {
+            Ok(attached) => assert!(attached.map.is_some(), "call {n}"),
+            Err(error) => {
+                failed += 1;
+                let clean = host.state().model == Model::default();
+                assert!(clean || error.kind == ErrorKind::Leftovers, "call {n}: {error}");
+                assert_eq!(
+                    error.kind == ErrorKind::Leftovers,
+                    !error.leftovers.is_empty(),
+                    "call {n}: {error}"
+                );
+                assert!(!error.to_string().contains(SECRET), "B8: call {n}");
+            }
+        }
+        nothing_wrong(&host);
+        // Whatever was left, the next disconnect takes away.
+        host.state().fail_at = None;
+        detach(&host, &[1, 2]).unwrap_or_else(|error| panic!("after call {n}: {error}"));
+        assert_eq!(host.state().model, Model::default(), "after call {n}: {result:?}");
+    }
+    assert!(failed > 10, "only {failed} of {calls} failed");
+}
+
+#[test]
+fn b10_a_person_sees_every_path_go_from_login_to_map() {
+    let host = FakeHost::default();
+    let notes = Notes { seen: Mutex::default(), stop: None };
+    attach_watched(&host, &[1, 2], &notes, Cancel::never()).unwrap();
+    let seen = notes.seen.into_inner().unwrap();
+    let count = |is_it: fn(&Event) -> bool| seen.iter().filter(|event| is_it(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::PathLoggingIn { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Event::PathLoggedIn { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Event::DeviceAppeared { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Event::PathJoined { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Event::MapReady { paths: 2, .. })), 1);
+    assert!(!format!("{seen:?}{}", serde_json::to_string(&seen).unwrap()).contains(SECRET), "B8");
+}
+
+#[test]
+fn b8_the_secret_reaches_the_record_and_nothing_else() {
+    let host = FakeHost::default();
+    let attached = attach(&host, &[1]).unwrap();
+    let written = host.state().model.records[&1].get("node.session.auth.password").cloned();
+    assert_eq!(written.as_deref(), Some(SECRET));
+    assert!(!serde_json::to_string(&attached).unwrap().contains(SECRET));
+    nothing_wrong(&host);
+}
+
+/// D6, D12, C8: nothing is found through /dev, and no program looks at maps or paths.
+#[test]
+fn d6_d12_nothing_is_probed_and_nothing_is_found_through_dev() {
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    detach(&host, &[1, 2]).unwrap();
+    let state = host.state();
+    // Whether the node that is handed out is there is looked at, once the map is known.
+    assert!(state.dev.iter().all(|path| path == "/dev/mapper/mpatha"), "{:?}", state.dev);
+    let multipath = state.log.iter().filter(|line| line.starts_with("multipath "));
+    assert!(
+        multipath.clone().all(|line| line.starts_with("multipath -a") || line.starts_with("multipath -w"))
+    );
+    assert!(!state.log.iter().any(|line| line.contains("show maps") || line.contains("show topology")));
+}
