@@ -123,6 +123,10 @@ pub struct Program {
     /// At the limit, leave it running instead of ending it. iscsiadm must not be killed while it works on its
     /// database: a `lock.write` left behind stalls every other iscsiadm for 30 s (open-iscsi 2.1.8 `idbm_lock`).
     pub abandon: bool,
+    /// It keeps the locks this host holds when it begins, until it ends. A program that changes a database of others
+    /// goes on when this process is killed; whoever comes next must not look before it is done. Never for a program
+    /// that may start a daemon: the daemon would keep them for ever.
+    pub keeps_locks: bool,
 }
 
 impl fmt::Display for Program {

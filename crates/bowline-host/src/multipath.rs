@@ -157,7 +157,7 @@ pub async fn claim_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result
 
 async fn multipath(host: &dyn Host, option: &str, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
     let args = vec![option.to_owned(), wwid.to_string()];
-    let program = Program { name: "multipath", args, limit, abandon: false };
+    let program = Program { name: "multipath", args, limit, abandon: false, keeps_locks: true };
     let ended = host.run(&program).await?;
     match ended.code {
         Some(0) => Ok(()),

@@ -10,6 +10,7 @@ use bowline_host::{Host, HostError, Moment};
 
 use crate::dm::DeviceMapper;
 use crate::helper::HelperClient;
+use crate::locks::Locks;
 use crate::programs::Programs;
 use crate::settings::Settings;
 use crate::state::State;
@@ -26,6 +27,7 @@ pub struct LinuxHost {
     multipathd_sockets: Vec<String>,
     state: State,
     programs: Programs,
+    locks: Locks,
     device_mapper: DeviceMapper,
     helper: HelperClient,
 }
@@ -41,6 +43,7 @@ impl LinuxHost {
             multipathd_sockets: settings.multipathd_sockets,
             state: State::new(settings.state_dir),
             programs: Programs::default(),
+            locks: Locks::default(),
             device_mapper: DeviceMapper::default(),
             helper,
         })
@@ -66,7 +69,7 @@ impl Host for LinuxHost {
     }
 
     async fn run(&self, program: &Program) -> Result<Ended, HostError> {
-        self.programs.run(program).await
+        self.programs.run(program, &self.locks).await
     }
 
     async fn ask_multipathd(&self, command: &str, limit: Duration) -> Result<String, HostError> {
@@ -94,7 +97,7 @@ impl Host for LinuxHost {
     }
 
     async fn lock(&self, name: &str, limit: Duration) -> Result<Box<dyn LockGuard>, HostError> {
-        Ok(Box::new(locks::lock(&self.run_dir, name, limit).await?))
+        Ok(Box::new(locks::lock(&self.locks, &self.run_dir, name, limit).await?))
     }
 
     fn load_state(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {

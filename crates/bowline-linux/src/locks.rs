@@ -1,7 +1,8 @@
 //! Locks between the bowline processes of one machine: flock on files below the run directory.
 //!
 //! The kernel lets go of a flock when the last descriptor of its open file is closed, so a lock dies with its
-//! process whatever kills that. Descriptors are close-on-exec: no program and no helper inherits one.
+//! process whatever kills that. Descriptors are close-on-exec: no program and no helper inherits one, but for a program
+//! that is to keep them ([`bowline_host::host::Program::keeps_locks`]).
 //!
 //! Lock files are never removed. Removing one while another process has it open, waiting, would leave two
 //! processes each holding "the" lock on a different file of the same name. They are empty but for a pid, and
@@ -9,8 +10,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bowline_host::HostError;
@@ -26,13 +29,41 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Held {
     /// Closing it lets go.
-    _file: File,
+    _file: Arc<File>,
+}
+
+/// The locks that are held through one host.
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    held: Mutex<Vec<Weak<File>>>,
+}
+
+impl Locks {
+    /// Descriptors that a program inherits and that keep the locks as long as it runs. To be closed here as soon as it
+    /// was started: until then every program started by another thread inherits them, too, which only keeps the locks
+    /// a little longer.
+    pub(crate) fn inheritable(&self) -> io::Result<Vec<OwnedFd>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // dup leaves FD_CLOEXEC off.
+        held.iter().filter_map(Weak::upgrade).map(|file| Ok(rustix::io::dup(&*file)?)).collect()
+    }
+
+    fn note(&self, file: &Arc<File>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|file| file.strong_count() > 0);
+        held.push(Arc::downgrade(file));
+    }
 }
 
 impl LockGuard for Held {}
 
 /// Takes a lock, waiting at most `limit`.
-pub(crate) async fn lock(run_dir: &Path, name: &str, limit: Duration) -> Result<Held, HostError> {
+pub(crate) async fn lock(
+    locks: &Locks,
+    run_dir: &Path,
+    name: &str,
+    limit: Duration,
+) -> Result<Held, HostError> {
     let end = clock::now() + limit;
     let mut file = open(run_dir, name)?;
     loop {
@@ -50,6 +81,8 @@ pub(crate) async fn lock(run_dir: &Path, name: &str, limit: Duration) -> Result<
     }
     // Only for the message of whoever waits in vain: the lock itself does not depend on it.
     let _ = note_holder(&mut file);
+    let file = Arc::new(file);
+    locks.note(&file);
     Ok(Held { _file: file })
 }
 

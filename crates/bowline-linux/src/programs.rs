@@ -26,6 +26,8 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use crate::locks::Locks;
+
 /// Where Debian and Fedora keep system programs; a service may be started with no PATH at all.
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -40,10 +42,14 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Runs a program to its end or its limit. Cancelling is as hitting the limit.
-    pub(crate) async fn run(&self, program: &Program) -> Result<Ended, HostError> {
+    pub(crate) async fn run(&self, program: &Program, locks: &Locks) -> Result<Ended, HostError> {
         let failed = |error| HostError::io("run", program.to_string(), error);
         let path = self.find(program.name)?;
         let (mut stdout, mut stderr) = (capture().map_err(failed)?, capture().map_err(failed)?);
+        let kept = match program.keeps_locks {
+            true => locks.inheritable().map_err(failed)?,
+            false => Vec::new(),
+        };
         let child = Command::new(&path)
             .args(&program.args)
             .env_clear()
@@ -56,6 +62,7 @@ impl Programs {
             .stderr(stderr.try_clone().map_err(failed)?)
             .spawn()
             .map_err(failed)?;
+        drop(kept);
         let mut running = Running { child, abandon: program.abandon };
         let status = tokio::time::timeout(program.limit, running.child.wait())
             .await

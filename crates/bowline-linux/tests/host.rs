@@ -50,7 +50,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn shell(script: &str, limit: Duration) -> Program {
-    Program { name: "sh", args: vec!["-c".into(), script.into()], limit, abandon: false }
+    Program { name: "sh", args: vec!["-c".into(), script.into()], limit, abandon: false, keeps_locks: false }
 }
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -98,6 +98,7 @@ fn the_limit_of_a_program_is_kept() {
         args: vec!["100".into()],
         limit: Duration::from_millis(200),
         abandon: false,
+        keeps_locks: false,
     };
     let start = Instant::now();
     let error = block_on(host.run(&program)).unwrap_err();
@@ -154,10 +155,42 @@ fn a_program_that_must_be_left_alone_can_even_go_on_printing() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
+/// B4, B6: iscsiadm goes on when we are killed, and whoever comes next waits until it is done with the database. A
+/// program that may start a daemon gets no lock.
+#[test]
+fn b4_a_program_keeps_the_locks_it_was_started_under() {
+    let scratch = Scratch::new("keeps-locks");
+    let script = format!("cd {} && touch up; until [ -e go ]; do sleep 0.05; done", scratch.0.display());
+    for keeps_locks in [true, false] {
+        let other = scratch.host();
+        let program = Program { abandon: true, keeps_locks, ..shell(&script, PATIENCE) };
+        block_on(async {
+            let host = scratch.host();
+            let held = host.lock("portal-1", PATIENCE).await.unwrap();
+            let running = tokio::spawn(async move { host.run(&program).await });
+            until("the program has begun", || scratch.0.join("up").exists()).await;
+            running.abort();
+            drop(held);
+            let locked = other.lock("portal-1", Duration::from_millis(100)).await;
+            assert_eq!(locked.is_err_and(|error| error.is_timeout()), keeps_locks);
+            fs::write(scratch.0.join("go"), "").unwrap();
+            other.lock("portal-1", PATIENCE).await.unwrap();
+        });
+        fs::remove_file(scratch.0.join("go")).unwrap();
+        fs::remove_file(scratch.0.join("up")).unwrap();
+    }
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let host = Scratch::new("missing").host();
-    let program = Program { name: "bowline-no-such-program", args: vec![], limit: PATIENCE, abandon: false };
+    let program = Program {
+        name: "bowline-no-such-program",
+        args: vec![],
+        limit: PATIENCE,
+        abandon: false,
+        keeps_locks: false,
+    };
     let message = block_on(host.run(&program)).unwrap_err().to_string();
     assert!(message.contains("bowline-no-such-program: it was not found in"), "{message}");
 }

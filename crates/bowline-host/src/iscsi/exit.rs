@@ -217,7 +217,7 @@ mod tests {
 
     fn program() -> Program {
         let args = vec!["-m".into(), "node".into()];
-        Program { name: "iscsiadm", args, limit: Duration::from_secs(1), abandon: true }
+        Program { name: "iscsiadm", args, limit: Duration::from_secs(1), abandon: true, keeps_locks: true }
     }
 
     #[test]

@@ -169,7 +169,7 @@ pub(super) fn node(endpoint: &Endpoint, rest: &[&str], limit: Duration) -> Progr
     let portal = portal.to_string();
     let start = ["-m", "node", "-T", iqn.as_str(), "-p", &portal, "-I", iface.as_str()];
     let args = start.iter().chain(rest).map(|arg| (*arg).to_owned()).collect();
-    Program { name: "iscsiadm", args, limit, abandon: true }
+    Program { name: "iscsiadm", args, limit, abandon: true, keeps_locks: true }
 }
 
 fn root(host: &dyn Host) -> Result<Option<&'static str>, HostError> {

@@ -116,7 +116,9 @@ fn scsi_host_of(host: &dyn Host, name: &str) -> Option<ScsiHost> {
 /// [`Iscsiadm::SessionExists`] also means that another login is under way: only sysfs tells whether
 /// the session is logged in.
 pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let program = Program { abandon: false, ..records::node(endpoint, &["--login"], limit) };
+    let node = records::node(endpoint, &["--login"], limit);
+    // Where iscsid does not run, iscsiadm may start it (`iscsid.startup`): no lock for that.
+    let program = Program { abandon: false, keeps_locks: false, ..node };
     exit::run(host, program, &[]).await
 }
 
@@ -126,7 +128,8 @@ pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Res
 /// [`Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it.
 pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
     let absent = [Iscsiadm::NoObjects, Iscsiadm::NoSession];
-    exit::run(host, records::node(endpoint, &["--logout"], limit), &absent).await
+    let program = Program { keeps_locks: false, ..records::node(endpoint, &["--logout"], limit) };
+    exit::run(host, program, &absent).await
 }
 
 #[cfg(test)]
