@@ -114,8 +114,8 @@ steps='
         step("connect"; "node records"; first_of("path_preparing"); last_of("path_logging_in")),
         step("connect"; "logins"; first_of("path_logging_in"); last_of("path_logged_in")),
         step("connect"; "scans, until disks are there"; first_of("path_scanning"); last_of("device_appeared")),
-        step("connect"; "udev, until the map is there"; first_of("device_appeared"); first_of("path_joined")),
-        step("connect"; "map usable, all paths in it"; first_of("path_joined"); last_of("map_ready")),
+        step("connect"; "udev, until a disk is in the map"; first_of("device_appeared"); first_of("path_joined")),
+        step("connect"; "the map, until it is usable"; first_of("path_joined"); last_of("map_ready")),
         step("disconnect"; "flush"; first_of("flushing"); last_of("flushed")),
         step("disconnect"; "map removed"; first_of("map_removing"); last_of("map_removed")),
         step("disconnect"; "disks gone"; first_of("device_deleting"); last_of("device_gone")),
@@ -137,7 +137,7 @@ device=/dev/mapper/$map
 headline "The map and its paths: first as bowline sees them, then as device-mapper does"
 show bowline inspect
 show dmsetup status "$map"
-[ "$(working_paths)" = 4 ] || fail "not all four paths work"
+await_paths 4 30
 
 headline "Use it: a file system, and random data"
 show mkfs.ext4 -q -F "$device"

@@ -22,9 +22,11 @@ pub(crate) fn list(host: &dyn Host, path: &str) -> Result<Vec<String>, HostError
 }
 
 /// Absent, or its device was removed between open and read: kernfs answers ENODEV then (Linux 6.1
-/// `fs/kernfs/file.c`), some drivers ENXIO.
+/// `fs/kernfs/file.c`), some drivers ENXIO, and device-mapper EINVAL (`drivers/md/dm-sysfs.c` `dm_attr_show`; seen while
+/// a map was being removed).
 fn is_gone(error: &io::Error) -> bool {
     const ENXIO: i32 = 6;
     const ENODEV: i32 = 19;
-    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENXIO | ENODEV))
+    const EINVAL: i32 = 22;
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENXIO | ENODEV | EINVAL))
 }

@@ -112,23 +112,25 @@ async fn write_secrets(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
 /// Logs in. Whether the session will be of our making, and until when iscsid may be at it, is written down before:
 /// should this process die, the login does not.
 pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
-    let until = context.host.now() + context.login.bound();
-    if let Err(ending) = note_login(context, endpoint, Some(until)).await {
-        return ending;
-    }
+    let until = (context.host.now() + context.login.bound()).0.as_millis() as u64;
+    let before = match note_login(context, endpoint, Some(until)).await {
+        Ok(before) => before,
+        Err(ending) => return ending,
+    };
     let limit = context.login.bound() + LOGIN_SLACK;
-    let error = match iscsi::login(context.host, endpoint, limit).await {
+    let (over, ending) = match iscsi::login(context.host, endpoint, limit).await {
         Ok(()) => return Ending::Ok,
+        // What is under way is another's login, and ends when that was said to end.
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
-            return Ending::Skipped(message);
+            (before, Ending::Skipped(message))
         }
         Err(IscsiError::Host(error)) if error.is_timeout() => {
             return Ending::Final(format!("no end within {} s; iscsid may still be trying", limit.as_secs()));
         }
-        Err(error) => error,
+        Err(error) => (None, of_login(error)),
     };
-    match note_login(context, endpoint, None).await {
-        Ok(()) => of_login(error),
+    match note_login(context, endpoint, over).await {
+        Ok(_) => ending,
         Err(ending) => ending,
     }
 }
@@ -143,14 +145,20 @@ fn of_login(error: IscsiError) -> Ending {
     }
 }
 
-async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: Option<Moment>) -> Fallible {
+/// Writes down until when a login may be under way, and returns what stood there.
+async fn note_login(
+    context: Context<'_>,
+    endpoint: &Endpoint,
+    until: Option<u64>,
+) -> Result<Option<u64>, Ending> {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
     if until.is_some() && sessions_of(context, endpoint)?.is_empty() {
         claim.made_session = true;
     }
-    claim.login_until = until.map(|until| until.0.as_millis() as u64);
-    claims::store(context.host, &claim).map_err(of_state)
+    let before = std::mem::replace(&mut claim.login_until, until);
+    claims::store(context.host, &claim).map_err(of_state)?;
+    Ok(before)
 }
 
 /// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,

@@ -119,16 +119,15 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         return Some(Progress::Waits { what: format!("log in to {endpoint}"), wake: None });
     }
     match view.ledger.last(&step) {
-        // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
-        Some((when, Ending::Ok)) | Some((when, Ending::Skipped(_))) => {
-            let limit = when + goal.login.bound();
-            let wake = view.now + Duration::from_millis(50);
-            Some(match view.now < limit {
-                true => Progress::Waits { what: format!("the session to {endpoint}"), wake: Some(wake) },
-                false => {
-                    Progress::Failed("iscsid says that the session exists, but it is not logged in".into())
-                }
-            })
+        Some((when, Ending::Ok | Ending::Skipped(_))) if view.now < landing(goal, path, when, view) => {
+            // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
+            let wake = Some(view.now + Duration::from_millis(50));
+            Some(Progress::Waits { what: format!("the session to {endpoint}"), wake })
+        }
+        Some((_, Ending::Ok | Ending::Skipped(_)))
+            if view.ledger.tries(&step).count() as u32 >= goal.login.rounds =>
+        {
+            Some(Progress::Failed("iscsid says that the session exists, but it is not logged in".into()))
         }
         None if session.is_some() && view.ledger.tries(&step).next().is_none() => Some(Progress::Needs(step)),
         // A login begun now must be over while there is still time to clean up behind it (B1).
@@ -139,6 +138,19 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         }
         _ => Some(next_try(step, goal.login.rounds, Duration::from_millis(500), view, "login")),
     }
+}
+
+/// Until when a login that is not ours may land: as long as the session is there, as long as one login takes; while
+/// there is none, as long as the claim says that one is under way.
+fn landing(goal: &Attach, path: &WantedPath, when: Moment, view: &View<'_>) -> Moment {
+    let bound = when + goal.login.bound();
+    if view.topology.session(&path.endpoint).is_some() {
+        return bound;
+    }
+    let until = view.claims.get(&path.endpoint).and_then(|claim| claim.login_until);
+    until
+        .map_or(when, |until| Moment(Duration::from_millis(until)))
+        .clamp(when + Duration::from_secs(1), bound)
 }
 
 /// The LUN is scanned for by us, on this session's host and no other (C12, C13). A device that was there before

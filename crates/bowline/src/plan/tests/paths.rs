@@ -138,8 +138,26 @@ fn c4_a_session_that_exists_is_used_only_once_it_is_logged_in() {
     assert!(matches!(of(&exists, &attach_to(&[1]), 1), Progress::Waits { wake: Some(_), .. }));
     let up = exists.clone().session_is(1, SessionState::LoggedIn);
     assert_eq!(of(&up, &attach_to(&[1]), 1), Progress::Needs(scan(1)));
-    let bound = LoginPolicy::default().bound().as_millis() as u64;
-    assert!(failure(&exists.after_ms(bound), &attach_to(&[1])).contains("not logged in"));
+    let LoginPolicy { rounds, .. } = LoginPolicy::default();
+    let bound = LoginPolicy::default().bound().as_millis() as u64 + 10_000;
+    let again = exists.clone().after_ms(bound);
+    assert_eq!(of(&again, &attach_to(&[1]), 1), Progress::Needs(login(1)), "that login may be over by now");
+    let never = (1..rounds).fold(exists, |world, _| {
+        world.after_ms(bound).ended(login(1), Ending::Skipped("session exists".into()))
+    });
+    assert!(failure(&never.after_ms(bound), &attach_to(&[1])).contains("not logged in"));
+}
+
+/// B2: while the claim says that a login of another process is under way, it is waited for, and no longer.
+#[test]
+fn b2_another_s_login_is_waited_for_as_long_as_the_claim_says() {
+    let mut world = World::new().prepared(1);
+    let until = (world.now + Duration::from_secs(4)).0.as_millis() as u64;
+    world.claims.get_mut(&endpoint(1)).unwrap().login_until = Some(until);
+    let world = world.ended(login(1), Ending::Skipped("session exists".into()));
+    let goal = attach_to(&[1]);
+    assert!(matches!(of(&world.clone().after_ms(3500), &goal, 1), Progress::Waits { wake: Some(_), .. }));
+    assert_eq!(of(&world.after_ms(5000), &goal, 1), Progress::Needs(login(1)));
 }
 
 #[test]
