@@ -55,8 +55,38 @@ pub async fn disconnect(
         }
         runner.journal = Some(journal);
     }
-    let pursuit = runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await?;
+    let pursuit = match runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await {
+        Ok(pursuit) => pursuit,
+        Err(error) => {
+            runner.settle(end).await;
+            return Err(broken_off(host, &mut runner, &goal, error));
+        }
+    };
     conclude(host, &mut runner, &goal, pursuit, end, options).await
+}
+
+/// The host could not be observed, or the journal not be written: what is left is looked for once more (D9).
+fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Error) -> Error {
+    let seen = match runner.look_once(goal) {
+        Ok(seen) => seen,
+        Err(again) => {
+            return error.cause(again).leaving(vec!["unknown: the host could not be observed".into()]);
+        }
+    };
+    if intact(runner, &seen) {
+        return match restore(host, runner) {
+            Ok(()) => error,
+            Err(failed) => error.cause(failed),
+        };
+    }
+    let mut left = detach::leftovers(goal, &runner.view(&seen));
+    left.push(state_of(runner));
+    error.leaving(left).hint("disconnect again: it goes on where this stopped")
+}
+
+/// Of a volume that is gone our own file may remain; it makes the next verb begin with cleaning up.
+fn state_of(runner: &Runner<'_>) -> String {
+    format!("bowline's own state of attachment {}", runner.id())
 }
 
 /// What the rules get to know.
@@ -131,7 +161,7 @@ async fn conclude(
         return Err(error.leaving(left).hint("disconnect again: it goes on where this stopped"));
     }
     let had_journal = runner.journal.is_some();
-    runner.forget()?;
+    runner.forget().map_err(|error| error.leaving(vec![state_of(runner)]))?;
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {
         schema: SCHEMA,

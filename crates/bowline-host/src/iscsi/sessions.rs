@@ -79,7 +79,7 @@ fn session(
     if !wanted(&iqn) {
         return Ok(None);
     }
-    let Some(scsi_host) = scsi_host_of(host, name) else { return Ok(None) };
+    let Some(scsi_host) = scsi_host_of(host, name)? else { return Ok(None) };
     let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
     let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
     let (Some(address), Some(port)) = (address, port) else { return Ok(None) };
@@ -100,12 +100,18 @@ fn state_of(text: &str) -> SessionState {
     }
 }
 
-/// `/sys/class/iscsi_session/sessionN` is a link to `…/hostH/sessionN/iscsi_session/sessionN`.
-fn scsi_host_of(host: &dyn Host, name: &str) -> Option<ScsiHost> {
-    let target = host.read_link(&format!("{SESSIONS}/{name}")).ok()?;
+/// `/sys/class/iscsi_session/sessionN` is a link to `…/hostH/sessionN/iscsi_session/sessionN`. A link that is there and
+/// cannot be read is an error: a session taken for absent would be left behind unnamed.
+fn scsi_host_of(host: &dyn Host, name: &str) -> Result<Option<ScsiHost>, HostError> {
+    let path = format!("{SESSIONS}/{name}");
+    let target = match host.read_link(&path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(HostError::io("read the link", path, error)),
+    };
     let mut parts = target.split('/').rev().skip_while(|part| *part != "iscsi_session").skip(1);
-    (parts.next() == Some(name)).then_some(())?;
-    parts.next()?.strip_prefix("host")?.parse().ok().map(ScsiHost)
+    let number = |host: &str| host.strip_prefix("host")?.parse().ok().map(ScsiHost);
+    Ok(if parts.next() == Some(name) { parts.next().and_then(number) } else { None })
 }
 
 /// `iscsiadm -m node … --login`: logs in to that portal over that interface. Waits until iscsid knows the outcome or

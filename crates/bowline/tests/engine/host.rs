@@ -13,15 +13,16 @@ use bowline_host::host::{
 };
 use bowline_host::{Host, HostError, Moment};
 
-use crate::model::{IQN, Model, WWID, disk_name};
+use crate::model::{Files, IQN, Links, Model, WWID, disk_name, endpoint};
 
 #[derive(Default)]
 pub struct State {
     pub model: Model,
+    shown: Option<(Model, Files, Links)>,
     /// Portals that answer nothing.
     pub dead: BTreeSet<u8>,
-    /// The call of that number fails.
-    pub fail_at: Option<usize>,
+    /// The calls of these numbers fail.
+    pub fail_at: BTreeSet<usize>,
     pub calls: usize,
     pub stored: BTreeMap<String, Vec<u8>>,
     /// Every program, question and write, in order.
@@ -37,6 +38,18 @@ pub struct State {
     sleepers: Vec<(Duration, Waker)>,
     listeners: Vec<Waker>,
     events: usize,
+}
+
+impl State {
+    /// The model's files and links, made anew only when it has changed.
+    fn shown(&mut self) -> (&Files, &Links) {
+        if self.shown.as_ref().is_none_or(|(model, ..)| *model != self.model) {
+            let (files, links) = self.model.render();
+            self.shown = Some((self.model.clone(), files, links));
+        }
+        let (_, files, links) = self.shown.as_ref().expect("it was made just now");
+        (files, links)
+    }
 }
 
 #[derive(Clone, Default)]
@@ -81,7 +94,7 @@ impl FakeHost {
     fn call(&self) -> io::Result<()> {
         let mut state = self.state();
         state.calls += 1;
-        match state.fail_at == Some(state.calls) {
+        match state.fail_at.contains(&state.calls) {
             true => Err(io::Error::other("made to fail")),
             false => Ok(()),
         }
@@ -125,9 +138,9 @@ impl FakeHost {
             let mut state = self.state();
             state.logins += 1;
             state.most_logins = state.most_logins.max(state.logins);
-            let held: Vec<String> =
-                state.locks.iter().filter(|l| l.starts_with("portal-")).cloned().collect();
-            state.wrongs.extend(held.into_iter().map(|lock| format!("{lock} is held across a login")));
+            if state.locks.contains(&bowline::claims::lock_name(&endpoint(n))) {
+                state.wrongs.push(format!("portal {n} is locked across a login"));
+            }
             let scan =
                 state.model.records.get(&n).and_then(|record| record.get("node.session.scan")).cloned();
             if scan.as_deref() != Some("manual") {
@@ -205,12 +218,13 @@ impl Drop for Held {
 impl Host for FakeHost {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         self.call()?;
-        self.state().model.render().0.remove(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.state().shown().0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         self.call()?;
-        let (files, links) = self.state().model.render();
+        let mut state = self.state();
+        let (files, links) = state.shown();
         if files.contains_key(path) {
             return Err(io::ErrorKind::NotADirectory.into());
         }
@@ -229,7 +243,7 @@ impl Host for FakeHost {
         if path.starts_with("/dev/") {
             state.dev.insert(path.into());
         }
-        state.model.render().1.remove(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+        state.shown().1.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {

@@ -176,7 +176,7 @@ fn c1_d9_whatever_call_fails_the_host_is_as_it_was_or_what_is_left_is_named() {
     let mut failed = 0;
     for n in 1..=calls {
         let host = FakeHost::default();
-        host.state().fail_at = Some(n);
+        host.state().fail_at.insert(n);
         let result = attach(&host, &[1, 2]);
         match &result {
             Ok(attached) => assert!(attached.map.is_some(), "call {n}"),
@@ -194,11 +194,59 @@ fn c1_d9_whatever_call_fails_the_host_is_as_it_was_or_what_is_left_is_named() {
         }
         nothing_wrong(&host);
         // Whatever was left, the next disconnect takes away.
-        host.state().fail_at = None;
+        host.state().fail_at.clear();
         detach(&host, &[1, 2]).unwrap_or_else(|error| panic!("after call {n}: {error}"));
         assert_eq!(host.state().model, Model::default(), "after call {n}: {result:?}");
     }
     assert!(failed > 10, "only {failed} of {calls} failed");
+}
+
+/// C1, D9: the clean-up fails as well.
+#[test]
+fn c1_d9_when_the_clean_up_fails_too_what_is_left_is_named() {
+    for (first, second) in (30..230).step_by(9).flat_map(|n| [1, 8, 40].map(|more| (n, n + more))) {
+        let host = FakeHost::default();
+        host.state().fail_at.extend([first, second]);
+        let result = attach(&host, &[1, 2]);
+        if let Err(error) = &result {
+            let clean = host.state().model == Model::default();
+            assert!(clean || error.kind == ErrorKind::Leftovers, "calls {first} and {second}: {error}");
+        }
+        host.state().fail_at.clear();
+        detach(&host, &[1, 2]).unwrap_or_else(|error| panic!("after {first} and {second}: {error}"));
+        assert_eq!(host.state().model, Model::default(), "after {first} and {second}: {result:?}");
+        nothing_wrong(&host);
+    }
+}
+
+/// D7, D9: a refusal has changed nothing, and every other failure names what is left.
+#[test]
+fn d7_d9_whatever_call_fails_a_disconnect_is_done_refused_or_says_what_is_left() {
+    let attached = || {
+        let host = FakeHost::default();
+        attach(&host, &[1, 2]).unwrap();
+        host
+    };
+    let whole = attached();
+    let before = whole.state().calls;
+    let model = whole.state().model.clone();
+    detach(&whole, &[1, 2]).unwrap();
+    let after = whole.state().calls;
+    for n in before + 1..=after {
+        let host = attached();
+        host.state().fail_at.insert(n);
+        let result = detach(&host, &[1, 2]);
+        let is = host.state().model.clone();
+        match &result {
+            Ok(_) => assert_eq!(is, Model::default(), "call {n}"),
+            Err(error) if error.kind == ErrorKind::Leftovers => assert!(!error.leftovers.is_empty()),
+            Err(error) => assert_eq!(is, model, "call {n}: {error}"),
+        }
+        host.state().fail_at.clear();
+        let again = detach(&host, &[1, 2]);
+        assert!(again.is_ok() && host.state().model == Model::default(), "call {n}: {result:?}, {again:?}");
+        nothing_wrong(&host);
+    }
 }
 
 #[test]

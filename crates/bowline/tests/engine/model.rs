@@ -3,12 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_host::host::DmDevice;
+use bowline_host::iscsi::Endpoint;
 use bowline_host::names::DevNumber;
+use bowline_host::{Iface, Portal};
 
 pub const IQN: &str = "iqn.2026-11.net.example:volume-1";
 pub const WWID: &str = "36001405b2a3f1e9c0d84d6b8f7a1c2e3";
 const PAGE: &[u8] =
     b"\0\x83\0\x14\x01\x03\0\x10\x60\x01\x40\x5b\x2a\x3f\x1e\x9c\x0d\x84\xd6\xb8\xf7\xa1\xc2\xe3";
+
+/// Path to bytes.
+pub type Files = BTreeMap<String, Vec<u8>>;
+/// Path to where it leads.
+pub type Links = BTreeMap<String, String>;
 
 /// What exists. Session, SCSI host and disk of portal `10.0.0.n` all have number `n`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +27,11 @@ pub struct Model {
     /// The paths of the volume's map.
     pub map: Option<BTreeSet<u8>>,
     pub wwid_on_file: bool,
+}
+
+pub fn endpoint(n: u8) -> Endpoint {
+    let portal = Portal { address: [10, 0, 0, n].into(), port: 3260 };
+    Endpoint { iqn: IQN.parse().unwrap(), portal, iface: Iface::default() }
 }
 
 pub fn disk_name(n: u8) -> String {
@@ -45,9 +57,9 @@ impl Model {
     }
 
     /// Every file and every link, as they are now.
-    pub fn render(&self) -> (BTreeMap<String, Vec<u8>>, BTreeMap<String, String>) {
-        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let mut links = BTreeMap::new();
+    pub fn render(&self) -> (Files, Links) {
+        let mut files = Files::new();
+        let mut links = Links::new();
         let mut file = |path: String, bytes: &[u8]| drop(files.insert(path, bytes.to_vec()));
         for (n, settings) in &self.records {
             let lines: String = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
