@@ -19,6 +19,6 @@ no_leftovers
 
 step "once the network is back, nothing stands in the way"
 lab heal
-connect 1
+connect_all 1
 expect_json '(.paths | length) == 4'
 disconnect 1

@@ -9,7 +9,7 @@ login_by_hand 1
 before=$(host .)
 sid=$(host '.sessions[0].sid')
 
-connect 1
+connect_all 1
 expect_json '(.paths | length) == 4'
 expect_host "(.sessions | length) == 4 and any(.sessions[]; .sid == $sid)"
 disconnect 1

@@ -12,7 +12,7 @@ intact() {
         fail "expected the attachment to be whole, saw $(bowline inspect --json)"
 }
 
-connect 1
+connect_all 1
 device=$(field .device_node)
 write_pattern "$device" one
 before=$(host 'del(.dev_links)')

@@ -5,14 +5,14 @@
 # limit: 90s
 . /lab/lib.sh
 
-connect 1
+connect_all 1
 expect_json '([.paths[] | select(.state == "active") | .iqn] | unique | length) == 4'
 expect_host '([.sessions[].iqn] | unique | length) == 4 and (.maps | length) == 1'
 write_pattern "$(field .device_node)" targets
 verify_pattern "$(field .device_node)" targets
 
 step "a second volume of the same targets uses the same sessions, and they stay for it"
-connect 2
+connect_all 2
 expect_host '(.sessions | length) == 4 and (.maps | length) == 2 and (.scsi_devices | length) == 8'
 second=$(field .device_node)
 disconnect 1

@@ -22,7 +22,7 @@ no_map() { ! a_map; }
 
 for condition in a_record a_session a_map; do
     killed_when connect "$condition"
-    connect 1
+    connect_all 1
     expect_json '([.paths[] | select(.state == "active")] | length) == 4'
     disconnect 1
     no_leftovers
@@ -33,7 +33,7 @@ killed_when connect a_session
 disconnect 1
 no_leftovers
 
-connect 1
+connect_all 1
 killed_when disconnect no_map
 disconnect 1
 expect_json '.outcome == "clean"'

@@ -5,7 +5,7 @@
 # limit: 60s
 . /lab/lib.sh
 
-connect 33
+connect_all 33
 expect_host '(.scsi_devices | length) == 4 and all(.scsi_devices[].hctl; endswith(":0:0:33"))'
 step "the kernel says nothing of any other LUN, nor of the same one twice"
 seen=$(dmesg | sed -n 's/.* scsi \([0-9]*:0:0:[0-9]*\): Direct-Access .*/\1/p' | sort)

@@ -5,7 +5,7 @@
 # limit: 90s
 . /lab/lib.sh
 
-progress=json connect 1 2>/tmp/events
+progress=json connect_all 1 2>/tmp/events
 expect_json '.changed and .map != null and .device_node == "/dev/mapper/" + .map'
 expect_json '[.paths[] | select(.state == "active") | .portal] | unique | length == 4'
 expect_json '.failed_paths == [] and .warnings == []'

@@ -6,10 +6,10 @@
 # limit: 180s
 . /lab/lib.sh
 
-traced() { # VERB
+traced() { # VERB CONNECTION [OPTION]…
     step "$1 under strace"
     strace -f -qq -o /tmp/trace -e trace=execve,fork,vfork,clone,clone3 \
-        bowline "$1" "$(connection 1)" --json --progress none >"$answer" || fail "$1: $(cat "$answer")"
+        bowline "$@" --json --progress none >"$answer" || fail "$1: $(cat "$answer")"
     # Every successful execve: process, its parent, program. A line may be cut in two, so names and results
     # are joined by process first.
     awk '
@@ -38,13 +38,13 @@ helper_starts_nothing() {
     grep -q ' bowline-helper$' /tmp/started || fail "the trace does not show the helper"
 }
 
-traced connect
+traced connect "$(connection 1)" --min-paths 4
 expect_json '([.paths[] | select(.state == "active")] | length) == 4'
 [ "$(external)" -le 13 ] || fail "expected at most 3 programs a portal and 1 for the volume, saw $(external)"
 [ "$(grep -c ' iscsiadm$' /tmp/started)" = 12 ] || fail "expected iscsiadm 3 times a portal"
 helper_starts_nothing
 
-traced disconnect
+traced disconnect "$(connection 1)"
 [ "$(external)" -le 9 ] || fail "expected at most 2 programs a portal and 1 for the volume, saw $(external)"
 [ "$(grep -c ' iscsiadm$' /tmp/started)" = 8 ] || fail "expected iscsiadm twice a portal"
 helper_starts_nothing

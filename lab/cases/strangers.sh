@@ -20,7 +20,7 @@ write_pattern "/dev/mapper/$map" his
 state() { host .; records; wwids; dmsetup table "$map"; }
 before=$(state)
 
-connect 1
+connect_all 1
 expect_json '([.paths[] | select(.state == "active")] | length) == 4'
 expect_host '(.sessions | length) == 4 and (.maps | length) == 2'
 disconnect 1

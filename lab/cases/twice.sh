@@ -9,7 +9,7 @@ state() { host 'del(.dev_links)'; records; cat /sys/block/dm-*/dm/name; }
 
 disconnect 1
 expect_json '.outcome == "unchanged"'
-connect 1
+connect_all 1
 expect_json '.changed'
 first=$(field 'del(.changed)')
 before=$(state)

@@ -5,10 +5,10 @@
 # limit: 90s
 . /lab/lib.sh
 
-connect 1
+connect_all 1
 first=$(field .device_node)
 write_pattern "$first" first
-connect 2
+connect_all 2
 second=$(field .device_node)
 write_pattern "$second" second
 expect_host '(.sessions | length) == 4 and (.maps | length) == 2 and (.scsi_devices | length) == 8'

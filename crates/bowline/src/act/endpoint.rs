@@ -161,8 +161,8 @@ async fn note_login(
     Ok(before)
 }
 
-/// Gives the claim up. Under the portal's lock and with no other claim: a record that others made gets its values
-/// back; with no other LUN either, the session that we made is logged out and the record that we made deleted (D4).
+/// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
+/// record deleted or its values put back.
 pub(super) async fn release(context: Context<'_>, endpoint: &Endpoint) -> Ending {
     ended(release_locked(context, endpoint).await)
 }

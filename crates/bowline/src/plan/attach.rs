@@ -252,13 +252,16 @@ fn claim(
     identity: Option<&Wwid>,
     view: &View<'_>,
 ) -> bool {
-    let Some(wwid) = identity else {
-        return first_scan(draft, progress, view);
-    };
-    let step = Step::ClaimWwid(wwid.clone());
+    let Some(wwid) = identity else { return first_scan(draft, progress, view) };
     if view.topology.wwid_on_file || view.topology.map.is_some() {
         return false;
     }
+    // An expected identity is claimed only once a disk has shown it: until then the journal does not know it (B4), and
+    // it may be another volume's (B3).
+    if !progress.iter().any(|(_, p)| shows(p, wwid)) {
+        return first_scan(draft, progress, view);
+    }
+    let step = Step::ClaimWwid(wwid.clone());
     draft.want(view, step.clone(), 3, Duration::from_millis(200));
     let began = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
     let until = began + CLAIM_PATIENCE;
@@ -267,6 +270,10 @@ fn claim(
         return true;
     }
     false
+}
+
+fn shows(progress: &Progress<'_>, wwid: &Wwid) -> bool {
+    matches!(progress, Progress::Present(device) if device.device.wwid.as_ref() == Some(wwid))
 }
 
 /// One scan goes ahead; a path that does not answer holds up the others for a moment only.

@@ -168,7 +168,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     {
         return false;
     }
-    if goal.on_dirty != OnDirty::Refuse && map.map.queueing && !map.map.paths.iter().any(|path| path.active) {
+    if stuck(goal, map, view) {
         let step = Step::StopQueueing(map.map.name.clone());
         if !view.ledger.succeeded(&step) && draft.want(view, step, TRIES, Duration::from_millis(200)) {
             return false;
@@ -181,6 +181,14 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     let trying = draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50));
     // Where data counts, nothing is taken apart below a map that will not go.
     !trying && goal.on_dirty != OnDirty::Refuse
+}
+
+/// With no path left, a map that queues holds its I/O back, for ever if it was told so, and with it whoever waits for
+/// that I/O and keeps the map open. Where data counts this is asked only after a flush has succeeded and when nobody but
+/// udev and multipathd has it open (a user is refused before): what is given up then are their reads.
+fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
+    let held = goal.on_dirty != OnDirty::Refuse || !view.topology.openers.is_empty();
+    held && map.map.queueing && !map.map.paths.iter().any(|path| path.active)
 }
 
 /// Openers that pass by hold the map for a moment: wait for them. They only read, so a flush need not wait.

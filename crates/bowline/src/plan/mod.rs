@@ -62,7 +62,7 @@ pub enum Step {
         /// Its number.
         number: DevNumber,
     },
-    /// Have a map that queues with no path give its I/O up. Only where the data is given up too.
+    /// Have a map that queues with no path give its I/O up. Only where the data is flushed, or given up too.
     StopQueueing(MapName),
     /// Have multipathd remove the map.
     RemoveMap {

@@ -124,8 +124,11 @@ fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
     });
     let stop = Step::StopQueueing("mpatha".parse().unwrap());
     let force = Detach { on_dirty: OnDirty::Discard, ..detach_of(&[1, 2]) };
-    let hung = dead.ended(sync_map(), timed_out());
-    assert_eq!(steps(hung.detach(&force)), [stop]);
+    let hung = dead.clone().ended(sync_map(), timed_out());
+    assert_eq!(steps(hung.detach(&force)), std::slice::from_ref(&stop));
+    let read_by_udev = dead.clone().ok(sync_map()).udev_opener();
+    assert_eq!(steps(read_by_udev.detach(&detach_of(&[1, 2]))), [stop], "only reads are given up");
+    assert_eq!(steps(dead.ok(sync_map()).detach(&detach_of(&[1, 2]))), [remove_map()], "nobody waits");
     let mut refused = hung;
     for _ in 0..2 {
         refused = refused.ended(sync_map(), timed_out()).after_ms(10_000);

@@ -49,6 +49,15 @@ fn b3_an_expected_identity_must_be_met_by_the_first_path_already() {
     assert!(matches!(world.attach(&goal), Decision::Act { .. }));
 }
 
+/// C1, B4: the journal knows only what a disk has shown, and takes off the wwids file only what the journal knows.
+#[test]
+fn c1_an_expected_identity_is_not_claimed_before_a_disk_shows_it() {
+    let goal = Attach { expected: Some(wwid_ending(2)), ..attach_to(&[1, 2]) };
+    assert_eq!(steps(World::new().logged_in(1).logged_in(2).attach(&goal)), [scan(1)]);
+    let shown = named(World::new().scanned(1), 1, wwid_ending(2));
+    assert!(steps(shown.attach(&goal)).contains(&Step::ClaimWwid(wwid_ending(2))));
+}
+
 /// B3: the identity is compared in single path too.
 #[test]
 fn b3_an_expected_identity_must_be_met_in_single_path() {
