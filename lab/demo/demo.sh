@@ -56,7 +56,7 @@ await_paths() {
         [ $((now - start)) -lt $((limit * 1000)) ] || fail "after $limit s there are not $wanted working paths"
         sleep 0.3
     done
-    say "working paths: $wanted of 4"
+    say "now $wanted of 4 paths work"
 }
 
 # The seconds since START, with one decimal.
@@ -114,7 +114,7 @@ steps='
         step("connect"; "node records"; first_of("path_preparing"); last_of("path_logging_in")),
         step("connect"; "logins"; first_of("path_logging_in"); last_of("path_logged_in")),
         step("connect"; "scans, until disks are there"; first_of("path_scanning"); last_of("device_appeared")),
-        step("connect"; "udev, until a disk is in the map"; first_of("device_appeared"); first_of("path_joined")),
+        step("connect"; "udev, until the map is there"; first_of("device_appeared"); first_of("path_joined")),
         step("connect"; "the map, until it is usable"; first_of("path_joined"); last_of("map_ready")),
         step("disconnect"; "flush"; first_of("flushing"); last_of("flushed")),
         step("disconnect"; "map removed"; first_of("map_removing"); last_of("map_removed")),
