@@ -5,6 +5,9 @@
 # limit: 30s
 . /lab/lib.sh
 
+touched() { find /var/lib/bowline /run/bowline /etc/iscsi -printf '%p %T@\n' 2>/dev/null | sort; }
+before=$(touched || :)
+
 refused() { # KEY CHANGE-OF-THE-CONNECTION
     jq "$2" "$(connection 1)" >/tmp/wrong.json
     expect_exit 2 connect /tmp/wrong.json
@@ -18,4 +21,4 @@ refused target_lun '.data.target_lun = -1 | .data.target_luns = null'
 head -c 1000 "$(connection 1)" | head -c 40 >/tmp/cut.json
 expect_exit 2 connect /tmp/cut.json
 expect_exit 2 disconnect /tmp/cut.json
-[ ! -e /var/lib/bowline/attachments ] || fail "there is state although nothing was to be touched"
+expect_same "what bowline and open-iscsi keep" "$before" "$(touched || :)"
