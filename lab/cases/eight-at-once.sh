@@ -2,7 +2,7 @@
 # Eight processes attach eight volumes of one target at once, each with all paths and its own data, and detach them at once.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B6 D4 D5
-# limit: 240s
+# limit: 300s
 . /lab/lib.sh
 
 at_once() { # COMMAND, with $volume and an $answer of its own
