@@ -249,8 +249,9 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     }
 }
 
-/// Two deletions of one target's records at once: one of them removes the target's directory, and the other says
-/// "database error" although its record is gone (open-iscsi 2.1.8, seen running). So the database is asked.
+/// Two deletions of one target's records at once: iscsiadm walks the directories of all the target's portals, and when
+/// one vanishes under it, it says "database error" although its own record is gone (open-iscsi 2.1.8, seen running). So
+/// the database is asked.
 async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     match iscsi::delete_record(context.host, endpoint, DATABASE_LIMIT).await {
         Err(_) if record_of(context, endpoint)?.is_none() => Ok(()),
