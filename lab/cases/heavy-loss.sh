@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C3 D7 D13 B1 B7
 # limit: 500s
+# soak
 . /lab/lib.sh
 
 for rate in 30% 50%; do

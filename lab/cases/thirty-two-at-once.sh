@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B1 B2 B6 C1 D5
 # limit: 900s
+# soak
 . /lab/lib.sh
 
 lab drop 100% 4

@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B6 C16 D15
 # limit: 600s
+# soak
 . /lab/lib.sh
 
 file=$(connection 1)
