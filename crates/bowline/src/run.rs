@@ -141,6 +141,11 @@ impl<'a> Runner<'a> {
         self.id
     }
 
+    /// Lets time pass.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.host.sleep_until(self.host.now() + time).await;
+    }
+
     /// The host's clock.
     pub(crate) fn now(&self) -> Moment {
         self.host.now()

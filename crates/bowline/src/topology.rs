@@ -201,11 +201,15 @@ fn view_session(
     let others = others.len();
     let mut devices = Vec::new();
     for hctl in ours {
-        let Some(device) = scsi::device(host, *hctl)? else { continue };
+        let Some(mut device) = scsi::device(host, *hctl)? else { continue };
         let udev = match &device.block {
             Some(block) => udev::record_of(host, block.number)?,
             None => None,
         };
+        // A disk without the pages that the kernel keeps: udev may know it all the same (C6), and multipath goes by
+        // what udev knows.
+        let told = || udev.as_ref()?.properties.get("ID_SERIAL")?.parse().ok();
+        device.wwid = device.wwid.or_else(told);
         devices.push(DeviceView { device, udev });
     }
     Ok(SessionView { session, devices, others })
