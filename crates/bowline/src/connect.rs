@@ -144,6 +144,7 @@ async fn finish_interrupted(
         on_dirty,
         flushed: found.flushed,
         keep_wwid: found.keep_wwid,
+        scanned: found.scanned.clone(),
         ..Detach::default()
     };
     runner.journal = Some(found.clone());

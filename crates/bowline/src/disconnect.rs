@@ -1,5 +1,7 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
+use std::collections::BTreeSet;
+
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
@@ -105,6 +107,7 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
         on_dirty: if undone { OnDirty::NothingWritten } else { options.on_dirty },
         flushed: journal.is_some_and(|journal| journal.flushed),
         keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
+        scanned: journal.map_or_else(BTreeSet::new, |journal| journal.scanned.clone()),
         flush_tries: options.flush_tries,
     }
 }

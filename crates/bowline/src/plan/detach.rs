@@ -4,9 +4,11 @@
 //! forget, and only then do sessions and records go (D14). Each rule asks the observation whether the one
 //! before it has come true.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::Wwid;
+use bowline_host::iscsi::Endpoint;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 
@@ -31,6 +33,8 @@ pub struct Detach {
     pub flushed: bool,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
+    /// Endpoints whose sessions others made, and below which a process that died has scanned for this volume (journal).
+    pub scanned: BTreeSet<Endpoint>,
     /// How many tries a flush has.
     pub flush_tries: u32,
 }
@@ -43,6 +47,7 @@ impl Default for Detach {
             on_dirty: OnDirty::Refuse,
             flushed: false,
             keep_wwid: false,
+            scanned: BTreeSet::new(),
             flush_tries: 3,
         }
     }
