@@ -7,9 +7,12 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::plan::detach::{self, Detach};
 use crate::plan::path::Progress;
-use crate::plan::{Decision, Draft, View};
+use crate::plan::{Decision, Draft, Step, View};
 use crate::policy::OnDirty;
 use crate::topology::DeviceView;
+
+/// Longer than multipath waits for a second path.
+const SMART_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The portals are tried in turn, and one that did not work is cleaned up before the next is tried, so that two
 /// paths of one volume never exist side by side (C14).
@@ -90,7 +93,7 @@ fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Opt
         }
         return prove(draft, map, view).then_some(false);
     }
-    if device.claimed_by_multipath() {
+    if device.claimed_by_multipath() && !(device.claimed_for_now() && waited(device, view)) {
         draft.wait("multipathd to map the disk", Some(view.now + Duration::from_millis(500)));
         return Some(false);
     }
@@ -102,6 +105,15 @@ fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Opt
             Some(false)
         }
     }
+}
+
+/// Whether a second path has had its time to come (`find_multipaths smart`; by default multipath waits 1 s for one, and
+/// 10 s with hardware that it knows). Only a timer of systemd's ends the claim, so that it may never end.
+fn waited(device: &DeviceView, view: &View<'_>) -> bool {
+    let hctl = device.device.hctl;
+    let is_scan = |step: &Step| matches!(step, Step::Scan { scsi_host, lun, .. } if *scsi_host == hctl.host && *lun == hctl.lun);
+    let scanned = view.ledger.entries().iter().rev().find(|entry| is_scan(&entry.step));
+    scanned.is_some_and(|entry| view.now.since(entry.began) > SMART_PATIENCE)
 }
 
 /// The clean-up of one portal of a single-path attach.
