@@ -23,10 +23,9 @@ pub fn make(recipe: &Recipe, root: &Path, modules: &Path, tree: &Path, file: &Pa
         .context(|| format!("cannot read modules.dep in {}", modules.display()))?;
     let mut order = String::new();
     for path in load_order(&dependencies, &recipe.modules)? {
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        copy(&modules.join(&path), &tree.join("modules").join(name))?;
-        order.push_str(name);
-        order.push('\n');
+        let name = format!("{}.ko", module_name(&path));
+        unpack(&modules.join(&path), &tree.join("modules").join(&name))?;
+        order += &format!("{name}\n");
     }
     fs::write(tree.join("modules/order"), order).context(|| "cannot write the modules' order")?;
     let init = tree.join("init");
@@ -41,6 +40,19 @@ pub fn make(recipe: &Recipe, root: &Path, modules: &Path, tree: &Path, file: &Pa
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::copy(from, to).map(drop).context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// Copies a module. Debian 13 compresses its own, and the initrd's insmod takes them as they are in memory.
+fn unpack(from: &Path, to: &Path) -> Result<(), Failure> {
+    if from.extension().is_none_or(|extension| extension != "xz") {
+        return copy(from, to);
+    }
+    let file = fs::File::create(to).context(|| format!("cannot make {}", to.display()))?;
+    let status = Command::new("xz").args(["--decompress", "--stdout"]).arg(from).stdout(file).status();
+    match status.context(|| "cannot start xz")? {
+        status if status.success() => Ok(()),
+        status => Err(Failure::new(format!("xz cannot unpack {} ({status})", from.display()))),
+    }
 }
 
 /// The files to load, each after those it needs, from the text of `modules.dep`
@@ -81,6 +93,11 @@ mod tests {
     fn needed_modules_come_first_and_once() {
         let order = load_order(DEP, &["virtio_pci".into(), "virtio_blk".into()]).unwrap();
         assert_eq!(order, ["k/virtio.ko", "k/virtio_ring.ko", "k/virtio_pci.ko", "k/virtio_blk.ko"]);
+    }
+
+    #[test]
+    fn a_compressed_module_has_the_same_name() {
+        assert_eq!(module_name("kernel/drivers/block/virtio_blk.ko.xz"), "virtio_blk");
     }
 
     #[test]
