@@ -22,7 +22,9 @@ pub fn set_up(spec: &Spec) -> Result<(), Failure> {
         (1..=spec.portals).map(|portal| format!("portal={}", layout::listens(spec, portal))).collect();
     let log = File::create(LOG).context(|| format!("cannot make {LOG}"))?;
     let mut tgtd = Command::new("tgtd");
-    tgtd.args(["-f", "--iscsi", &portals.join(",")]).current_dir("/").stdin(Stdio::null());
+    tgtd.args(["-f", "--nr_iothreads", "2", "--iscsi", &portals.join(",")])
+        .current_dir("/")
+        .stdin(Stdio::null());
     let said = log.try_clone().context(|| format!("cannot share {LOG}"))?;
     tgtd.stdout(said).stderr(log).spawn().context(|| "cannot start tgtd")?;
     wait_for("tgtd to answer", || admin("--op show --mode system").is_ok())?;
