@@ -3,7 +3,8 @@
 //! Under emulation each program started costs tens of milliseconds and each module as much; what does not
 //! wait for another is done in a thread of its own.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread::{self, ScopedJoinHandle};
 
@@ -21,6 +22,9 @@ use crate::target;
 /// The modules of the kernel's target, and those of the initiator, that are not loaded by their use.
 const TARGET_MODULES: &str = "configfs target_core_mod target_core_file iscsi_target_mod";
 const INITIATOR_MODULES: &str = "dm_multipath dm_service_time sd_mod sg iscsi_tcp";
+
+/// What multipath's udev rule calls with `find_multipaths smart`.
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// Brings up networks, target, udevd, iscsid and multipathd; then sends [`Frame::Ready`].
 pub fn bring_up(spec: &Spec, channel: &Channel) -> Result<(), Failure> {
@@ -97,6 +101,9 @@ fn ip_batch(arguments: &[&str], lines: &str) -> Result<(), Failure> {
 
 /// No cold plug: the two disks of the guest need no links, and what iSCSI brings has its own events.
 fn start_udevd() -> Result<(), Failure> {
+    fs::write(SYSTEMD_RUN, include_str!("systemd-run.sh"))
+        .and_then(|()| fs::set_permissions(SYSTEMD_RUN, Permissions::from_mode(0o755)))
+        .context(|| format!("cannot make {SYSTEMD_RUN}"))?;
     run(&["/lib/systemd/systemd-udevd", "--daemon"])?;
     wait_for("udevd's control socket", || std::path::Path::new("/run/udev/control").exists())
 }
