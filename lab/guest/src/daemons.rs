@@ -65,6 +65,32 @@ impl Daemon {
         if self.pids().is_empty() { Ok(()) } else { Err(Failure::new(format!("{self:?} does not end"))) }
     }
 
+    /// Stops it, and starts it anew.
+    pub fn restart(self) -> Result<(), Failure> {
+        self.stop()?;
+        self.start()
+    }
+
+    /// Stops it in its tracks (SIGSTOP): it lives, holds its sockets, and answers nobody.
+    pub fn freeze(self) -> Result<(), Failure> {
+        let pids = self.pids();
+        if pids.is_empty() {
+            return Err(Failure::new(format!("{self:?} does not run")));
+        }
+        for pid in pids {
+            kill_process(pid, Signal::STOP).context(|| format!("cannot freeze {self:?}"))?;
+        }
+        let moving = || processes_in(|name, state| name == self.name() && !matches!(state, 'T' | 'Z'));
+        wait_for(&format!("{self:?} to stand still"), || moving().is_empty())
+    }
+
+    /// Lets it go on; nothing where it does.
+    pub fn thaw(self) {
+        for pid in self.pids() {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
     /// Whether it does its work: multipathd answers on its socket, iscsid has bound its own.
     pub fn answers(self) -> bool {
         match self {
@@ -91,11 +117,16 @@ impl Daemon {
 
 /// The processes whose name is wanted; zombies do not count.
 pub fn processes(wanted: impl Fn(&str) -> bool) -> Vec<Pid> {
+    processes_in(|name, state| wanted(name) && state != 'Z')
+}
+
+/// The processes whose name and state are wanted.
+fn processes_in(wanted: impl Fn(&str, char) -> bool) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        matches!(name_and_state(&stat), Some((name, state)) if wanted(name) && state != 'Z')
+        matches!(name_and_state(&stat), Some((name, state)) if wanted(name, state))
     })
     .filter_map(Pid::from_raw)
     .collect()

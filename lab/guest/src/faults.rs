@@ -5,9 +5,9 @@
 
 use std::str::FromStr;
 
-use lab_wire::Failure;
+use lab_wire::{Failure, Family};
 
-use crate::layout::{TARGET_NAMESPACE, initiator_interface, target_interface};
+use crate::layout::{self, TARGET_NAMESPACE, initiator_interface, target_interface};
 use crate::program::{run, run_line};
 
 /// The share of packets to drop, above 0 and up to 1.
@@ -39,19 +39,25 @@ impl Rate {
 }
 
 /// Drops a share of what arrives from these portals.
+///
+/// ARP is not IP and passes either way; so does what IPv6 has in its place, or a dead portal would be an unreachable
+/// one in one family and a silent one in the other.
 pub fn drop_packets(rate: Rate, portals: &[u8]) -> Result<(), Failure> {
+    let table = filter()?;
+    let but = if table == "ip6tables" { "! -p ipv6-icmp" } else { "" };
     for &portal in portals {
         let interface = initiator_interface(portal);
-        run_line(&format!("iptables -w -A INPUT -i {interface} {} -j DROP", rate.matching()))?;
+        run_line(&format!("{table} -w -A INPUT -i {interface} {but} {} -j DROP", rate.matching()))?;
     }
     Ok(())
 }
 
 /// Answers every TCP segment to these portals with a reset.
 pub fn reject(portals: &[u8]) -> Result<(), Failure> {
+    let table = filter()?;
     for &portal in portals {
         let interface = target_interface(portal);
-        let rule = format!("iptables -w -A INPUT -i {interface} -p tcp -j REJECT --reject-with tcp-reset");
+        let rule = format!("{table} -w -A INPUT -i {interface} -p tcp -j REJECT --reject-with tcp-reset");
         run_at_target(&rule)?;
     }
     Ok(())
@@ -70,8 +76,9 @@ pub fn delay(milliseconds: u32, portals: &[u8]) -> Result<(), Failure> {
 pub fn heal() -> Result<(), Failure> {
     let modules = std::fs::read_to_string("/proc/modules").unwrap_or_default();
     if is_loaded(&modules, "nf_tables") || is_loaded(&modules, "ip_tables") {
-        run_line("iptables -w -F INPUT")?;
-        run_at_target("iptables -w -F INPUT")?;
+        let flush = format!("{} -w -F INPUT", filter()?);
+        run_line(&flush)?;
+        run_at_target(&flush)?;
     }
     if is_loaded(&modules, "sch_netem") {
         for line in run_at_target("tc qdisc show")?.lines() {
@@ -81,6 +88,14 @@ pub fn heal() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The program for the portals' family.
+fn filter() -> Result<&'static str, Failure> {
+    Ok(match layout::spec()?.family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    })
 }
 
 /// Whether a kernel module is in the text of `/proc/modules`: no fault was made without its module.

@@ -1,13 +1,15 @@
 //! What is called how in the guest: addresses, interfaces, target names, serial numbers.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use lab_wire::{Backend, Context, Failure, Spec, paths};
+use lab_wire::{Backend, Context, Failure, Family, Spec, paths};
 
 /// The network namespace that the target's portals live in.
 pub const TARGET_NAMESPACE: &str = "/run/netns/target";
+/// Where the laboratory notes what a script asked of it, until it is put back.
+pub const STATE: &str = "/run/lab";
 /// The size of a volume until it is resized.
 pub const VOLUME_SIZE: u64 = 64 << 20;
 /// iSCSI's port.
@@ -34,13 +36,25 @@ pub fn select(count: u8, named: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 /// The initiator's address on a portal's network.
-pub fn initiator_address(portal: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, portal, 1)
+pub fn initiator_address(family: Family, portal: u8) -> IpAddr {
+    address(family, portal, 1)
 }
 
 /// A portal's address.
-pub fn portal_address(portal: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, portal, 2)
+pub fn portal_address(family: Family, portal: u8) -> IpAddr {
+    address(family, portal, 2)
+}
+
+fn address(family: Family, portal: u8, end: u8) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(10, 0, portal, end).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xfd00, 0, 0, portal.into(), 0, 0, 0, end.into()).into(),
+    }
+}
+
+/// Where a portal listens; an IPv6 address is written in brackets.
+pub fn listens(spec: &Spec, portal: u8) -> SocketAddr {
+    SocketAddr::new(portal_address(spec.family, portal), PORT)
 }
 
 /// The initiator's interface on a portal's network.
@@ -69,6 +83,15 @@ pub fn iqns(spec: &Spec) -> Vec<String> {
     }
 }
 
+/// A volume that this target has.
+pub fn known_volume(spec: &Spec, volume: u16) -> Result<u16, Failure> {
+    if volume == 0 || volume > spec.volumes {
+        let problem = format!("there is no volume {volume}: this target has 1 to {}", spec.volumes);
+        return Err(Failure::new(problem));
+    }
+    Ok(volume)
+}
+
 /// A volume's unit serial number. LIO puts its first 25 hex digits into the WWID, so the number comes first.
 pub fn serial(volume: u16) -> String {
     format!("{volume:08x}-b0f1-4000-8000-00000000{volume:04x}")
@@ -84,6 +107,12 @@ mod tests {
         assert_eq!(select(3, &[2]).unwrap(), [2]);
         assert!(select(3, &[4]).is_err());
         assert!(select(3, &[0]).is_err());
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(portal_address(Family::Ipv4, 3).to_string(), "10.0.3.2");
+        assert_eq!(initiator_address(Family::Ipv6, 3).to_string(), "fd00:0:0:3::1");
     }
 
     #[test]

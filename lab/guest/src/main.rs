@@ -15,11 +15,13 @@ mod target;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use lab_wire::Failure;
 
 use self::daemons::Daemon;
 use self::faults::Rate;
+use self::initiator::Setting;
+use self::target::Chap;
 
 /// The world around the initiator, for the scripts of the laboratory
 ///
@@ -83,6 +85,18 @@ enum Command {
         #[arg(value_parser = target::parse_size)]
         size: u64,
     },
+    /// Ask for CHAP from the next login on; `lab connection` then hands out names and secrets
+    Chap {
+        /// Who proves himself to whom
+        chap: Chap,
+    },
+    /// Give a volume a write-back cache, on the target's side
+    Cache {
+        /// Whether it has one
+        switch: Switch,
+        /// The volume
+        volume: u16,
+    },
     /// Print as JSON what is on the initiator; exit code 1 unless there is nothing
     Leftovers,
     /// Make the initiator as new, by force
@@ -102,12 +116,47 @@ enum Command {
         /// Which
         daemon: Daemon,
     },
+    /// Stop a daemon in its tracks (SIGSTOP)
+    Freeze {
+        /// Which
+        daemon: Daemon,
+    },
+    /// Let a frozen daemon go on
+    Thaw {
+        /// Which
+        daemon: Daemon,
+    },
+    /// Write /etc/multipath.conf with these defaults, and start multipathd anew
+    Multipath {
+        /// As in find_multipaths=yes
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<Setting>,
+    },
+    /// Make the folder of the node records read-only
+    Readonly {
+        /// Whether it is; off takes back `lab full` as well
+        switch: Switch,
+    },
+    /// Put the node records, of which there are none then, on a file system that is full
+    Full {
+        /// Whether they are; off takes back `lab readonly` as well
+        switch: Switch,
+    },
     /// The guest's first process
     #[command(hide = true)]
     Init,
     /// Bring everything up and run the script; started by init
     #[command(hide = true)]
     Boot,
+}
+
+/// On or off
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// From now on
+    On,
+    /// No more
+    Off,
 }
 
 fn main() -> ExitCode {
@@ -134,6 +183,10 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Unmap { volume } => target::unmap(&layout::spec()?, volume)?,
         Command::Map { volume, lun } => target::map(&layout::spec()?, volume, lun.unwrap_or(volume))?,
         Command::Resize { volume, size } => target::resize(&layout::spec()?, volume, size)?,
+        Command::Chap { chap } => target::set_chap(&layout::spec()?, chap)?,
+        Command::Cache { switch, volume } => {
+            target::set_cache(&layout::spec()?, volume, switch == Switch::On)?
+        }
         Command::Leftovers => {
             let leftovers = initiator::leftovers();
             println!("{:#}", leftovers.to_json());
@@ -142,9 +195,17 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Clean => initiator::clean()?,
         Command::Start { daemon } => daemon.start()?,
         Command::Stop { daemon } => daemon.stop()?,
-        Command::Restart { daemon } => {
-            daemon.stop()?;
-            daemon.start()?;
+        Command::Restart { daemon } => daemon.restart()?,
+        Command::Freeze { daemon } => daemon.freeze()?,
+        Command::Thaw { daemon } => daemon.thaw(),
+        Command::Multipath { settings } => {
+            initiator::configure_multipath(&settings)?;
+            Daemon::Multipathd.restart()?;
+        }
+        Command::Readonly { switch: Switch::On } => initiator::records_read_only()?,
+        Command::Full { switch: Switch::On } => initiator::records_full()?,
+        Command::Readonly { switch: Switch::Off } | Command::Full { switch: Switch::Off } => {
+            initiator::records_as_they_were()?;
         }
     }
     Ok(ExitCode::SUCCESS)

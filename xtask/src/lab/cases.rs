@@ -11,17 +11,16 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
-use lab_wire::{Context, Failure};
+use lab_wire::{Context, Failure, Target};
 use serde::Serialize;
 
 use self::header::Case;
 use super::steps::Steps;
-use super::{Ready, Stop, repository};
+use super::{Ready, Stop, Suite, repository};
 
-/// Where the results are written, for `cargo xtask proof`.
-const RESULTS: &str = "target/proof/lab.json";
-/// Where everything that a case printed is written, by case.
-const LOGS: &str = "target/proof/lab";
+/// Where the results are written, for `cargo xtask proof`: `lab.json`; and beside it, in a folder of that name,
+/// everything that a case printed. Of a run in another guest than the cases ask for, the name has the guest's.
+const RESULTS: &str = "target/proof/lab";
 
 /// Which cases
 #[derive(Args)]
@@ -35,9 +34,30 @@ pub struct CasesArgs {
     /// Say what there is, and run nothing
     #[arg(long)]
     list: bool,
+    /// In a guest of this Debian release, whatever the cases ask for
+    #[arg(long, value_enum)]
+    suite: Option<Suite>,
+    /// With this target, whatever the cases ask for
+    #[arg(long, value_enum)]
+    target: Option<Target>,
 }
 
-/// How a case ended; a line of [`RESULTS`].
+impl CasesArgs {
+    /// The cases' shape, as this run wants it.
+    fn change(&self, case: &mut Case) {
+        case.shape.suite = self.suite.unwrap_or(case.shape.suite);
+        case.shape.target = self.target.unwrap_or(case.shape.target);
+    }
+
+    /// The name of results and logs.
+    fn results(&self) -> String {
+        let target = self.target.map(|target| if target == Target::Lio { "lio" } else { "tgt" });
+        let words = self.suite.map(Suite::name).into_iter().chain(target);
+        words.fold(RESULTS.to_owned(), |name, word| format!("{name}-{word}"))
+    }
+}
+
+/// How a case ended; a line of the results.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     case: &'a str,
@@ -49,16 +69,18 @@ struct Line<'a> {
 /// Runs the cases; 0 when all passed, else 1.
 pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     let repo = repository();
-    let cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names, args.soak)?;
+    let mut cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names, args.soak)?;
+    cases.iter_mut().for_each(|case| args.change(case));
     if args.list {
         for case in &cases {
             println!("{:24} {}\n{:24} proves {}", case.name, case.sentence, "", case.proves.join(" "));
         }
         return Ok(0);
     }
-    let logs = repo.join(LOGS);
+    let name = args.results();
+    let logs = repo.join(&name);
     fs::create_dir_all(&logs).context(|| format!("cannot make {}", logs.display()))?;
-    let results = repo.join(RESULTS);
+    let results = repo.join(format!("{name}.json"));
     if args.names.is_empty() && results.exists() {
         fs::remove_file(&results).context(|| format!("cannot remove {}", results.display()))?;
     }
@@ -88,7 +110,7 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
         write(&results, &lines)?;
     }
     let passed = lines.iter().filter(|line| line.passed).count();
-    println!("lab: {passed} of {} cases passed; their output is in {LOGS}", cases.len());
+    println!("lab: {passed} of {} cases passed; their output is in {name}", cases.len());
     Ok(u8::from(passed != cases.len()))
 }
 
@@ -130,7 +152,17 @@ mod tests {
     fn every_case_has_its_header_and_few_guests_serve_all() {
         let cases = header::read_all(&repository().join("lab/cases")).unwrap();
         assert!(cases.iter().any(|case| case.name == "smoke"));
-        assert!(groups(&cases).len() <= 3, "each shape costs a boot");
+        assert!(groups(&cases).len() <= 6, "each shape costs a boot");
+    }
+
+    #[test]
+    fn another_guest_has_results_of_its_own() {
+        let args = |suite, target| CasesArgs { names: vec![], soak: false, list: false, suite, target };
+        assert_eq!(args(None, None).results(), "target/proof/lab");
+        assert_eq!(args(Some(Suite::Trixie), Some(Target::Tgt)).results(), "target/proof/lab-trixie-tgt");
+        let mut case = header::read_all(&repository().join("lab/cases")).unwrap().remove(0);
+        args(Some(Suite::Trixie), None).change(&mut case);
+        assert_eq!(case.shape.suite, Suite::Trixie);
     }
 
     #[test]

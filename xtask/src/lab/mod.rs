@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use lab_wire::{Backend, Failure, Spec};
+use lab_wire::{Backend, Failure, Family, Spec, Target};
 
 use self::recipe::Recipe;
 use self::steps::Steps;
@@ -73,8 +73,11 @@ struct Shape {
     #[arg(long, value_enum, default_value_t = Target::Lio)]
     target: Target,
     /// How the target offers its volumes
-    #[arg(long, value_enum, default_value_t = Offer::OneIqn)]
-    backend: Offer,
+    #[arg(long, value_enum, default_value_t = Backend::OneIqn)]
+    backend: Backend,
+    /// The addresses that the portals listen on
+    #[arg(long, value_enum, default_value_t = Family::Ipv4)]
+    family: Family,
     /// How many portals, each on a network of its own
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     portals: u8,
@@ -88,22 +91,8 @@ struct Shape {
 pub enum Suite {
     /// Debian 12: open-iscsi 2.1.8, multipath-tools 0.9.4, Linux 6.1
     Bookworm,
-}
-
-/// The implementations of a target
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
-    /// The kernel's own
-    Lio,
-}
-
-/// The wire's [`Backend`], as an option
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Offer {
-    /// One IQN behind all portals
-    OneIqn,
-    /// An IQN for each portal, all with the same volumes
-    IqnPerPortal,
+    /// Debian 13: open-iscsi 2.1.11, multipath-tools 0.11.1, Linux 6.12
+    Trixie,
 }
 
 /// Why a command of the laboratory ends without a verdict of the script.
@@ -176,8 +165,6 @@ impl Ready {
     /// Sees to it that the image and the programs are there.
     fn make(shape: &Shape, steps: &mut Steps) -> Result<Self, Stop> {
         let repo = repository();
-        // The one target there is; a second one will have a guest that knows it.
-        let Target::Lio = shape.target;
         tools::ensure(tools::RUN)?;
         let image = image::ready(&repo, &Recipe::read(&repo, shape.suite)?, steps)?;
         let binaries = binaries::build(&repo)?;
@@ -201,26 +188,29 @@ impl Ready {
     }
 }
 
-impl Shape {
-    /// A run of this shape, of no script yet.
-    fn spec(&self, timeout: Duration) -> Spec {
-        Spec {
-            portals: self.portals,
-            volumes: self.volumes,
-            backend: self.backend.into(),
-            script: String::new(),
-            args: Vec::new(),
-            collect: false,
-            timeout: timeout.as_secs().max(1),
+impl Suite {
+    /// Debian's name for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
         }
     }
 }
 
-impl From<Offer> for Backend {
-    fn from(offer: Offer) -> Self {
-        match offer {
-            Offer::OneIqn => Self::OneIqn,
-            Offer::IqnPerPortal => Self::IqnPerPortal,
+impl Shape {
+    /// A run of this shape, of no script yet.
+    fn spec(&self, timeout: Duration) -> Spec {
+        Spec {
+            target: self.target,
+            family: self.family,
+            portals: self.portals,
+            volumes: self.volumes,
+            backend: self.backend,
+            script: String::new(),
+            args: Vec::new(),
+            collect: false,
+            timeout: timeout.as_secs().max(1),
         }
     }
 }

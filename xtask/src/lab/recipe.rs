@@ -35,16 +35,14 @@ pub const DISK_SIZE: &str = "1G";
 impl Recipe {
     /// Reads the recipe from `lab/image`.
     pub fn read(repo: &Path, suite: Suite) -> Result<Self, Failure> {
-        let suite = match suite {
-            Suite::Bookworm => "bookworm",
-        };
+        let suite = suite.name();
         let folder = repo.join("lab/image");
         let read = |name: &str| {
             fs::read_to_string(folder.join(name)).context(|| format!("cannot read lab/image/{name}"))
         };
         Ok(Self {
             suite,
-            packages: words(&read(&format!("{suite}.packages"))?),
+            packages: words(&read("packages")?),
             customize: folder.join("customize.sh"),
             customize_text: read("customize.sh")?,
             init: read("initrd.init")?,
@@ -97,9 +95,11 @@ mod tests {
 
     #[test]
     fn the_recipe_in_the_repository_is_readable() {
-        let recipe = Recipe::read(&crate::lab::repository(), Suite::Bookworm).unwrap();
+        let read = |suite| Recipe::read(&crate::lab::repository(), suite).unwrap();
+        let recipe = read(Suite::Bookworm);
         assert!(recipe.packages.iter().any(|package| package == "multipath-tools"));
         assert!(recipe.modules.iter().any(|module| module == "virtio_blk"));
         assert_ne!(recipe.root_key(), recipe.boot_key());
+        assert_ne!(recipe.root_key(), read(Suite::Trixie).root_key());
     }
 }

@@ -19,7 +19,8 @@ pub const RUN: &[Tool] = &[
 ];
 
 /// Needed when the image has to be built.
-pub const BUILD: &[Tool] = &[("mmdebstrap", "mmdebstrap"), ("cpio", "cpio"), ("mke2fs", "e2fsprogs")];
+pub const BUILD: &[Tool] =
+    &[("mmdebstrap", "mmdebstrap"), ("cpio", "cpio"), ("mke2fs", "e2fsprogs"), ("xz", "xz-utils")];
 
 /// Installs what is missing, if we may; otherwise says the one command that does.
 pub fn ensure(tools: &[Tool]) -> Result<(), Stop> {

@@ -3,11 +3,12 @@
 //! Under emulation each program started costs tens of milliseconds and each module as much; what does not
 //! wait for another is done in a thread of its own.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread::{self, ScopedJoinHandle};
 
-use lab_wire::{Context, Failure, Frame, Spec};
+use lab_wire::{Context, Failure, Family, Frame, Spec, Target};
 use rustix::fd::AsFd;
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -18,14 +19,20 @@ use crate::layout::{self, TARGET_NAMESPACE};
 use crate::program::{run, run_line};
 use crate::target;
 
-/// The target's modules, and those of the initiator, that are not loaded by their use.
+/// The modules of the kernel's target, and those of the initiator, that are not loaded by their use.
 const TARGET_MODULES: &str = "configfs target_core_mod target_core_file iscsi_target_mod";
 const INITIATOR_MODULES: &str = "dm_multipath dm_service_time sd_mod sg iscsi_tcp";
+
+/// What multipath's udev rule calls with `find_multipaths smart`.
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// Brings up networks, target, udevd, iscsid and multipathd; then sends [`Frame::Ready`].
 pub fn bring_up(spec: &Spec, channel: &Channel) -> Result<(), Failure> {
     thread::scope(|scope| {
         let target = scope.spawn(|| {
+            if spec.target == Target::Tgt {
+                return Ok(());
+            }
             run_line(&format!("modprobe -a {TARGET_MODULES}"))?;
             mount("configfs", "/sys/kernel/config", "configfs", MountFlags::empty(), None)
                 .context(|| "cannot mount configfs")?;
@@ -64,10 +71,14 @@ fn make_networks(spec: &Spec) -> Result<(), Failure> {
     for portal in 1..=spec.portals {
         let (here, there) = (layout::initiator_interface(portal), layout::target_interface(portal));
         outside += &format!("link add {here} type veth peer name {there} netns target\n");
-        outside +=
-            &format!("addr add {}/24 dev {here}\nlink set {here} up\n", layout::initiator_address(portal));
-        inside +=
-            &format!("addr add {}/24 dev {there}\nlink set {there} up\n", layout::portal_address(portal));
+        for (family, prefix) in [(Family::Ipv4, "24"), (Family::Ipv6, "64 nodad")] {
+            let address = layout::initiator_address(family, portal);
+            outside += &format!("addr add {address}/{prefix} dev {here}\n");
+            let address = layout::portal_address(family, portal);
+            inside += &format!("addr add {address}/{prefix} dev {there}\n");
+        }
+        outside += &format!("link set {here} up\n");
+        inside += &format!("link set {there} up\n");
     }
     ip_batch(&["-batch", "-"], &outside)?;
     ip_batch(&["-netns", "target", "-batch", "-"], &inside)
@@ -90,6 +101,9 @@ fn ip_batch(arguments: &[&str], lines: &str) -> Result<(), Failure> {
 
 /// No cold plug: the two disks of the guest need no links, and what iSCSI brings has its own events.
 fn start_udevd() -> Result<(), Failure> {
+    fs::write(SYSTEMD_RUN, include_str!("systemd-run.sh"))
+        .and_then(|()| fs::set_permissions(SYSTEMD_RUN, Permissions::from_mode(0o755)))
+        .context(|| format!("cannot make {SYSTEMD_RUN}"))?;
     run(&["/lib/systemd/systemd-udevd", "--daemon"])?;
     wait_for("udevd's control socket", || std::path::Path::new("/run/udev/control").exists())
 }

@@ -1,6 +1,6 @@
 //! The initiator as new, by force: what a scenario left must not reach the next one.
 //!
-//! Nothing here is careful with data. Configuration that a script wrote (`/etc/multipath.conf`) stays.
+//! Nothing here is careful with data. The configuration is Debian's again, and target and network are as they were.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use lab_wire::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::leftovers::{DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers, look};
+use super::configuration::{records_as_they_were, unconfigure_multipath};
+use super::leftovers::{BINDINGS, DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers, look};
 use super::sysfs::{self, entries, name};
 use crate::daemons::{Daemon, ask_multipathd, processes};
 use crate::faults;
+use crate::layout;
 use crate::program::run_line;
+use crate::target;
 
 /// How long an attempt may take until what it removes is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,9 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn clean() -> Result<(), Failure> {
     faults::heal()?;
     end_bowline();
-    // A daemon that was stopped with SIGSTOP answers nobody; it is replaced below, or answers now.
-    for pid in processes(|name| name == "iscsid" || name == "multipathd") {
-        let _ = kill_process(pid, Signal::CONT);
+    target::put_back(&layout::spec()?)?;
+    // A daemon that is frozen answers nobody; it is replaced below, or answers now.
+    for daemon in [Daemon::Multipathd, Daemon::Iscsid] {
+        daemon.thaw();
+    }
+    records_as_they_were()?;
+    if unconfigure_multipath()? {
+        Daemon::Multipathd.stop()?;
     }
     for daemon in [Daemon::Multipathd, Daemon::Iscsid] {
         daemon.start()?;
@@ -131,7 +139,9 @@ fn remove_records() {
     for folder in [RECORDS, STATE].into_iter().chain(DISCOVERIES) {
         let _ = fs::remove_dir_all(folder);
     }
-    let _ = fs::remove_file(WWIDS);
+    for file in [WWIDS, BINDINGS] {
+        let _ = fs::remove_file(file);
+    }
     let _ = fs::remove_dir_all("/run/multipath/failed_wwids");
 }
 

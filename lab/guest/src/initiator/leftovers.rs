@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub const DISCOVERIES: [&str; 5] =
     ["/etc/iscsi/send_targets", "/etc/iscsi/static", "/etc/iscsi/isns", "/etc/iscsi/slp", "/etc/iscsi/fw"];
 /// multipath's list of the WWIDs it has made maps for.
 pub const WWIDS: &str = "/etc/multipath/wwids";
+/// multipath's list of friendly names; none is a leftover, but a new host has none.
+pub const BINDINGS: &str = "/etc/multipath/bindings";
 /// bowline's state.
 pub const STATE: &str = "/var/lib/bowline";
 /// How long udev may take to see the end of what happened before we looked.
@@ -81,7 +84,10 @@ pub fn look() -> Leftovers {
         attachments: files_below(&Path::new(STATE).join("attachments")),
         claims: files_below(&Path::new(STATE).join("claims")),
         processes: processes(),
-        connecting: connecting(&fs::read_to_string("/proc/net/tcp").unwrap_or_default()),
+        connecting: ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .flat_map(|file| connecting(&fs::read_to_string(file).unwrap_or_default()))
+            .collect(),
     }
 }
 
@@ -145,7 +151,7 @@ fn processes() -> Vec<String> {
     found.collect()
 }
 
-/// Connections to an iSCSI port that iscsid still tries to open, in the words of `/proc/net/tcp`:
+/// Connections to an iSCSI port that iscsid still tries to open, in the words of `/proc/net/tcp` and `tcp6`:
 /// a login that was given up by its caller, but not by iscsid.
 fn connecting(tcp: &str) -> Vec<String> {
     const SYN_SENT: &str = "02";
@@ -153,12 +159,24 @@ fn connecting(tcp: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (remote, state) = (words.get(2)?, words.get(3)?);
         let (address, port) = remote.split_once(':')?;
-        let is_attempt = *state == SYN_SENT && u16::from_str_radix(port, 16) == Ok(crate::layout::PORT);
-        let address = u32::from_str_radix(address, 16).ok().filter(|_| is_attempt)?;
-        // The kernel prints the address as the machine's own word, so its bytes are in the network's order.
-        Some(format!("{}:{}", std::net::Ipv4Addr::from(address.to_ne_bytes()), crate::layout::PORT))
+        let port = u16::from_str_radix(port, 16).ok().filter(|&port| port == crate::layout::PORT)?;
+        (*state == SYN_SENT).then_some(())?;
+        Some(SocketAddr::new(address_of(address)?, port).to_string())
     });
     attempts.collect()
+}
+
+/// The kernel prints an address as the machine's own words of 32 bits, so that their bytes are in the network's order.
+fn address_of(digits: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(digits.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match digits.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            Some(IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -190,5 +208,8 @@ mod tests {
                    1: 0101000A:9C41 0201000A:0CBC 01 0\n\
                    2: 0101000A:9C42 0201000A:0050 02 0\n";
         assert_eq!(connecting(tcp), ["10.0.1.2:3260"]);
+        let tcp6 = "  sl  local_address rem_address   st\n\
+                   0: 000000FD010000000000000001000000:9C40 000000FD010000000000000002000000:0CBC 02 0\n";
+        assert_eq!(connecting(tcp6), ["[fd00:0:0:1::2]:3260"]);
     }
 }

@@ -50,7 +50,11 @@ fn session(path: &Path) -> Option<Session> {
     let connection = PathBuf::from(format!("/sys/class/iscsi_connection/connection{sid}:0"));
     let address = read(&connection.join("persistent_address"));
     let port = read(&connection.join("persistent_port"));
-    let portal = if address.is_empty() { address } else { format!("{address}:{port}") };
+    let portal = match address.as_str() {
+        "" => address,
+        v6 if v6.contains(':') => format!("[{v6}]:{port}"),
+        _ => format!("{address}:{port}"),
+    };
     Some(Session { sid, state: read(&path.join("state")), iqn: read(&path.join("targetname")), portal })
 }
 

@@ -4,22 +4,21 @@
 //! a target; a LUN is a folder with a link to a backstore. The process that makes a portal's folder
 //! decides the network namespace that LIO listens in, so this is called in the target's.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use lab_wire::{Context, Failure, Spec};
 
+use super::chap::Chap;
+use super::volumes;
 use crate::layout::{self, VOLUME_SIZE};
 
 const CORE: &str = "/sys/kernel/config/target/core/fileio_0";
 const ISCSI: &str = "/sys/kernel/config/target/iscsi";
-/// The volumes' files: sparse, in memory.
-const FILES: &str = "/run/volumes";
 
 /// Makes the volumes, the targets and their portals, as the spec wishes.
 pub fn set_up(spec: &Spec) -> Result<(), Failure> {
-    make_folder(Path::new(FILES))?;
     for folder in [CORE, ISCSI] {
         make_folder(Path::new(folder))?;
     }
@@ -34,7 +33,7 @@ pub fn set_up(spec: &Spec) -> Result<(), Failure> {
     }
     for portal in 1..=spec.portals {
         let group = group(&layout::iqn(spec.backend, portal));
-        make_folder(&group.join(format!("np/{}:{}", layout::portal_address(portal), layout::PORT)))?;
+        make_folder(&group.join(format!("np/{}", layout::listens(spec, portal))))?;
     }
     layout::iqns(spec).iter().try_for_each(|iqn| write(&group(iqn).join("enable"), "1"))
 }
@@ -45,7 +44,7 @@ pub fn map(spec: &Spec, volume: u16, lun: u16) -> Result<(), Failure> {
     for iqn in layout::iqns(spec) {
         let folder = group(&iqn).join(format!("lun/lun_{lun}"));
         fs::create_dir(&folder).context(|| format!("cannot map: LUN {lun} of {iqn} is in use"))?;
-        symlink(&backstore, folder.join(link_name(volume)))
+        symlink(&backstore, folder.join(volumes::name(volume)))
             .context(|| format!("cannot map volume {volume} at LUN {lun} of {iqn}"))?;
     }
     Ok(())
@@ -59,7 +58,7 @@ pub fn unmap(spec: &Spec, volume: u16) -> Result<(), Failure> {
         let luns = group(&iqn).join("lun");
         let entries = fs::read_dir(&luns).context(|| format!("cannot read {}", luns.display()))?;
         for folder in entries.flatten().map(|entry| entry.path()) {
-            let link = folder.join(link_name(volume));
+            let link = folder.join(volumes::name(volume));
             if link.symlink_metadata().is_ok() {
                 fs::remove_file(&link).context(|| format!("cannot remove {}", link.display()))?;
                 fs::remove_dir(&folder).context(|| format!("cannot remove {}", folder.display()))?;
@@ -73,16 +72,38 @@ pub fn unmap(spec: &Spec, volume: u16) -> Result<(), Failure> {
 /// Changes the volume's size. LIO says nothing of it to the initiator: it finds out when it asks.
 pub fn resize(spec: &Spec, volume: u16, size: u64) -> Result<(), Failure> {
     let backstore = backstore(spec, volume)?;
-    set_length(&file(volume), size)?;
+    volumes::set_size(volume, size)?;
     write(&backstore.join("control"), &format!("fd_dev_size={size}"))
 }
 
+/// Asks for CHAP, or no more. With its access lists made by themselves, LIO takes the account of the target portal
+/// group for every initiator (`iscsi_handle_authentication`: `tpg_demo_auth`).
+pub fn set_chap(spec: &Spec, chap: Chap) -> Result<(), Failure> {
+    // LIO's word for an account that is not set.
+    const NONE: &str = "NULL";
+    for iqn in layout::iqns(spec) {
+        let auth = group(&iqn).join("auth");
+        for (account, suffix) in [(chap.initiator(), ""), (chap.target(), "_mutual")] {
+            let (user, secret) = account.map_or((NONE, NONE), |account| (account.user, account.secret));
+            write(&auth.join(format!("userid{suffix}")), user)?;
+            write(&auth.join(format!("password{suffix}")), secret)?;
+        }
+        let asked = if chap == Chap::Off { "0" } else { "1" };
+        write(&group(&iqn).join("attrib/authentication"), asked)?;
+    }
+    Ok(())
+}
+
+/// Says whether the volume has a write-back cache.
+pub fn set_cache(spec: &Spec, volume: u16, on: bool) -> Result<(), Failure> {
+    write(&backstore(spec, volume)?.join("attrib/emulate_write_cache"), if on { "1" } else { "0" })
+}
+
 fn make_backstore(volume: u16) -> Result<(), Failure> {
-    let file = file(volume);
-    set_length(&file, VOLUME_SIZE)?;
-    let folder = Path::new(CORE).join(link_name(volume));
+    volumes::set_size(volume, VOLUME_SIZE)?;
+    let folder = Path::new(CORE).join(volumes::name(volume));
     make_folder(&folder)?;
-    let control = format!("fd_dev_name={},fd_dev_size={VOLUME_SIZE}", file.display());
+    let control = format!("fd_dev_name={},fd_dev_size={VOLUME_SIZE}", volumes::file(volume).display());
     write(&folder.join("control"), &control)?;
     write(&folder.join("wwn/vpd_unit_serial"), &layout::serial(volume))?;
     write(&folder.join("enable"), "1")
@@ -102,25 +123,12 @@ fn make_target(iqn: &str) -> Result<(), Failure> {
 
 /// The backstore of a volume that exists.
 fn backstore(spec: &Spec, volume: u16) -> Result<PathBuf, Failure> {
-    if volume == 0 || volume > spec.volumes {
-        return Err(Failure::new(format!(
-            "there is no volume {volume}: this target has 1 to {}",
-            spec.volumes
-        )));
-    }
-    Ok(Path::new(CORE).join(link_name(volume)))
+    layout::known_volume(spec, volume)?;
+    Ok(Path::new(CORE).join(volumes::name(volume)))
 }
 
 fn group(iqn: &str) -> PathBuf {
     Path::new(ISCSI).join(iqn).join("tpgt_1")
-}
-
-fn link_name(volume: u16) -> String {
-    format!("vol{volume}")
-}
-
-fn file(volume: u16) -> PathBuf {
-    Path::new(FILES).join(link_name(volume))
 }
 
 fn make_folder(path: &Path) -> Result<(), Failure> {
@@ -129,9 +137,4 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
 
 fn write(path: &Path, value: &str) -> Result<(), Failure> {
     fs::write(path, value).context(|| format!("cannot write `{value}` to {}", path.display()))
-}
-
-fn set_length(path: &Path, size: u64) -> Result<(), Failure> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    file.and_then(|file| file.set_len(size)).context(|| format!("cannot give {} its size", path.display()))
 }

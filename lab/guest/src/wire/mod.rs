@@ -10,4 +10,4 @@ mod spec;
 
 pub use failure::{Context, Failure};
 pub use frame::Frame;
-pub use spec::{Backend, Spec};
+pub use spec::{Backend, Family, Spec, Target};
