@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C3 C14 D1
 # limit: 300s
+# soak
 . /lab/lib.sh
 
 for mode in yes no greedy smart; do

@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 B7
 # limit: 180s
+# soak
 . /lab/lib.sh
 
 a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }

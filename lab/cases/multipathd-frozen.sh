@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 B7
 # limit: 180s
+# soak
 . /lab/lib.sh
 
 a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }

@@ -3,6 +3,7 @@
 # lab: --target tgt --backend iqn-per-portal --portals 4 --volumes 4
 # proves: C3 C13 D4
 # limit: 90s
+# soak
 . /lab/lib.sh
 
 connect_all 1
