@@ -136,6 +136,7 @@ fn describe(event: &Event) -> (Option<&Endpoint>, String) {
         Event::DeviceGone { device } => (None, format!("{device} is gone")),
         Event::PathLoggingOut { endpoint } => (Some(endpoint), "logging out".into()),
         Event::PathGone { endpoint } => (Some(endpoint), "session and node record are gone".into()),
+        Event::PathReleased { endpoint } => (Some(endpoint), "released; others use it".into()),
         Event::Note { text } => (None, text.clone()),
         Event::CleaningUp { reason } => (None, format!("cleaning up: {reason}")),
     }
@@ -174,6 +175,7 @@ impl Live {
             Event::PathJoined { .. }
                 | Event::PathFailed { .. }
                 | Event::PathGone { .. }
+                | Event::PathReleased { .. }
                 | Event::MapReady { .. }
                 | Event::MapRemoved { .. }
                 | Event::Flushed { .. }

@@ -41,7 +41,7 @@ impl Remains {
             }
             Event::MapReady { map, .. } | Event::MapRemoving { map } => self.map = Some(map.to_string()),
             Event::MapRemoved { .. } => self.map = None,
-            Event::PathGone { endpoint } => {
+            Event::PathGone { endpoint } | Event::PathReleased { endpoint } => {
                 self.paths.remove(endpoint);
             }
             Event::WaitingForLock { .. }

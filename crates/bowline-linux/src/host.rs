@@ -37,7 +37,7 @@ impl LinuxHost {
     /// usage leaves no trace. Fails when a path of the settings is not absolute.
     pub fn new(settings: Settings) -> Result<Self, HostError> {
         settings.check()?;
-        let helper = HelperClient::new(settings.helper_path());
+        let helper = HelperClient::new(settings.helper_path(), settings.run_dir.clone());
         Ok(Self {
             run_dir: settings.run_dir,
             multipathd_sockets: settings.multipathd_sockets,

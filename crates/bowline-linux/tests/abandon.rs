@@ -55,10 +55,17 @@ fn on_demand(operation: &Blocking) -> Result<Vec<u8>, OperationFailed> {
 }
 
 fn run<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<LinuxHost>) -> F) {
-    let settings = Settings { helper: Some(std::env::current_exe().unwrap()), ..Settings::default() };
+    let run_dir =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("abandon-{}", std::process::id()));
+    let settings = Settings {
+        helper: Some(std::env::current_exe().unwrap()),
+        run_dir: run_dir.clone(),
+        ..Settings::default()
+    };
     let host = Arc::new(LinuxHost::new(settings).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test(host));
+    fs::remove_dir_all(run_dir).unwrap();
     eprintln!("{name} … ok");
 }
 

@@ -144,6 +144,7 @@ async fn finish_interrupted(
         on_dirty,
         flushed: found.flushed,
         keep_wwid: found.keep_wwid,
+        scanned: found.scanned.clone(),
         ..Detach::default()
     };
     runner.journal = Some(found.clone());
@@ -185,8 +186,7 @@ async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error)
         keep_wwid,
         ..Detach::default()
     };
-    let mut never = Cancel::never();
-    let (seen, waiting) = match runner.pursue(Goal::Detach(back.clone()), end, &mut never).await {
+    let (seen, waiting) = match pursue_stubbornly(runner, &back, end).await {
         Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
         Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),
         Ok(Pursuit::Refused(refused, seen)) => (seen, vec![refused.to_string()]),
@@ -213,6 +213,18 @@ async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error)
         error = error.cause(format!("cleaning up: {failure}"));
     }
     error.leaving(left).hint("connect or disconnect the same volume again: it begins with cleaning up")
+}
+
+/// A host that could not be observed once may be observable the next moment, and what was made must not stay for that.
+async fn pursue_stubbornly(runner: &mut Runner<'_>, goal: &Detach, end: Moment) -> Result<Pursuit, Error> {
+    let mut never = Cancel::never();
+    for _ in 0..2 {
+        if let Ok(pursuit) = runner.pursue(Goal::Detach(goal.clone()), end, &mut never).await {
+            return Ok(pursuit);
+        }
+        runner.pause(Duration::from_millis(200)).await;
+    }
+    runner.pursue(Goal::Detach(goal.clone()), end, &mut never).await
 }
 
 fn left_behind(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
+use std::collections::BTreeSet;
+
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
@@ -73,7 +75,7 @@ fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Er
             return error.cause(again).leaving(vec!["unknown: the host could not be observed".into()]);
         }
     };
-    if intact(runner, &seen) {
+    if intact(runner, goal, &seen) {
         return match restore(host, runner) {
             Ok(()) => error,
             Err(failed) => error.cause(failed),
@@ -105,6 +107,7 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
         on_dirty: if undone { OnDirty::NothingWritten } else { options.on_dirty },
         flushed: journal.is_some_and(|journal| journal.flushed),
         keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
+        scanned: journal.map_or_else(BTreeSet::new, |journal| journal.scanned.clone()),
         flush_tries: options.flush_tries,
     }
 }
@@ -125,7 +128,7 @@ async fn conclude(
             return Err(interrupted(host, runner, goal)?);
         }
         Pursuit::Refused(error, seen) => {
-            if intact(runner, &seen) {
+            if intact(runner, goal, &seen) {
                 restore(host, runner)?;
                 return Err(error);
             }
@@ -134,7 +137,7 @@ async fn conclude(
     };
     let left = detach::leftovers(goal, &runner.view(&seen));
     let failures = detach::failures(&runner.view(&seen));
-    if !left.is_empty() && intact(runner, &seen) {
+    if !left.is_empty() && goal.on_dirty == OnDirty::Refuse && intact(runner, goal, &seen) {
         restore(host, runner)?;
         let mut error = match waiting.is_empty() {
             true => Error::new(
@@ -188,18 +191,20 @@ fn changes(step: &Step) -> bool {
     !matches!(step, Step::Sync { .. } | Step::VerifyRead { .. })
 }
 
-/// Whether nothing was taken apart: at most, the removal of a map that is still there was tried.
-fn intact(runner: &Runner<'_>, seen: &Seen) -> bool {
-    runner.ledger.entries().iter().all(|entry| match entry.step {
+/// Whether nothing was taken apart, neither now (at most, the removal of a map that is still there was tried) nor before:
+/// a map without a device of this volume is no attachment any more.
+fn intact(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> bool {
+    let untouched = runner.ledger.entries().iter().all(|entry| match entry.step {
         Step::RemoveMap { .. } => seen.topology.map.is_some(),
         _ => !changes(&entry.step),
-    })
+    });
+    untouched && seen.topology.devices_of(&goal.paths).next().is_some()
 }
 
 fn interrupted(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach) -> Result<Error, Error> {
     let error = Error::new(ErrorKind::Refused, "the disconnect was interrupted");
     let seen = runner.look_once(goal)?;
-    if intact(runner, &seen) {
+    if intact(runner, goal, &seen) {
         restore(host, runner)?;
         return Ok(error.hint("nothing was taken apart; the volume is still attached"));
     }

@@ -111,7 +111,12 @@ pub enum Event {
         /// Which path.
         endpoint: Endpoint,
     },
-    /// A step failed and will be tried again, or something is worth knowing.
+    /// A path is not used by the volume any more; its session or its record stays, for others.
+    PathReleased {
+        /// Which path.
+        endpoint: Endpoint,
+    },
+    /// Something worth knowing, of the front end's own.
     Note {
         /// What.
         text: String,

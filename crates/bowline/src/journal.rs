@@ -2,6 +2,9 @@
 //!
 //! One file an attachment. It holds no secret (B8).
 
+use std::collections::BTreeSet;
+
+use bowline_host::iscsi::Endpoint;
 use bowline_host::{Host, MapName, Wwid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,6 +63,9 @@ pub struct Attachment {
     pub keep_wwid: bool,
     /// The map was flushed and is being removed: what is left holds no data.
     pub flushed: bool,
+    /// Endpoints whose sessions others made, and below which a connect has begun to scan for the volume.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scanned: BTreeSet<Endpoint>,
     /// When the connect began, in seconds since 1970.
     pub begun: u64,
 }
@@ -78,6 +84,7 @@ impl Attachment {
             map: None,
             keep_wwid: false,
             flushed: false,
+            scanned: BTreeSet::new(),
             begun,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Narrator<'a> {
     appeared: BTreeSet<Endpoint>,
     joined: BTreeSet<Endpoint>,
     failed: BTreeSet<Endpoint>,
+    /// Released, and not looked at since.
+    released: BTreeSet<Endpoint>,
     map: Option<bowline_host::Wwid>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Narrator<'a> {
             appeared: BTreeSet::new(),
             joined: BTreeSet::new(),
             failed: BTreeSet::new(),
+            released: BTreeSet::new(),
             map: None,
         }
     }
@@ -57,11 +60,14 @@ impl<'a> Narrator<'a> {
     }
 
     /// A step ended. Failures that will be retried are told by the last one only (C10, D10), so not here.
-    pub(crate) fn ended(&self, now: Moment, step: &Step, ending: &Ending) {
+    pub(crate) fn ended(&mut self, now: Moment, step: &Step, ending: &Ending) {
         let event = match (step.clone(), ending) {
             (Step::Login(endpoint), Ending::Ok) => Event::PathLoggedIn { endpoint },
             (Step::Sync { device, .. }, Ending::Ok) => Event::Flushed { device },
-            (Step::Release(endpoint), Ending::Ok) => Event::PathGone { endpoint },
+            (Step::Release(endpoint), Ending::Ok) => {
+                self.released.insert(endpoint);
+                return;
+            }
             _ => return,
         };
         self.tell(now, event);
@@ -69,6 +75,15 @@ impl<'a> Narrator<'a> {
 
     /// What the observation shows that was not told yet.
     pub(crate) fn compare(&mut self, goal: &Goal, view: &View<'_>) {
+        for endpoint in std::mem::take(&mut self.released) {
+            let stays =
+                view.topology.session(&endpoint).is_some() || view.topology.record(&endpoint).is_some();
+            let event = match stays {
+                true => Event::PathReleased { endpoint },
+                false => Event::PathGone { endpoint },
+            };
+            self.tell(view.now, event);
+        }
         match goal {
             Goal::Attach(goal) => {
                 for wanted in &goal.paths {

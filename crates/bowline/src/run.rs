@@ -141,6 +141,11 @@ impl<'a> Runner<'a> {
         self.id
     }
 
+    /// Lets time pass.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.host.sleep_until(self.host.now() + time).await;
+    }
+
     /// The host's clock.
     pub(crate) fn now(&self) -> Moment {
         self.host.now()
@@ -198,7 +203,7 @@ impl<'a> Runner<'a> {
             if cancel.asked() {
                 return Ok(Pursuit::Cancelled);
             }
-            self.begin(steps)?;
+            self.begin(steps, &seen.claims)?;
             let wake = wake.map_or(deadline, |wake| wake.min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
@@ -269,12 +274,12 @@ impl<'a> Runner<'a> {
         Ok(Seen { topology, claims })
     }
 
-    fn begin(&mut self, steps: Vec<Step>) -> Result<(), Error> {
+    fn begin(&mut self, steps: Vec<Step>, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
         for step in steps {
             if self.ledger.running(&step) {
                 continue;
             }
-            self.before(&step)?;
+            self.before(&step, claims)?;
             let now = self.host.now();
             self.narrator.begins(now, &step);
             self.ledger.begin(step.clone(), now);
@@ -293,18 +298,25 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// A map that goes was flushed: its disks hold nothing then, also for whoever finishes this after a crash.
-    fn before(&mut self, step: &Step) -> Result<(), Error> {
-        let flushed = |entry: &crate::ledger::Entry| {
+    /// What whoever finishes this after a crash must know, and could not see (B4): that a map which goes was flushed, so
+    /// that its disks hold nothing then; and that we scan below a session of others, where a disk tells nothing of whose
+    /// it is.
+    fn before(&mut self, step: &Step, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
+        let synced = |entry: &crate::ledger::Entry| {
             matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Ok))))
         };
-        match &mut self.journal {
-            Some(journal) if matches!(step, Step::RemoveMap { .. }) && !journal.flushed => {
-                journal.flushed = self.ledger.entries().iter().any(flushed);
-                if journal.flushed { journal::store(self.host, journal) } else { Ok(()) }
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let news = match step {
+            Step::RemoveMap { .. } if !journal.flushed => {
+                journal.flushed = self.ledger.entries().iter().any(synced);
+                journal.flushed
             }
-            _ => Ok(()),
-        }
+            Step::Scan { endpoint, .. } if !claims.get(endpoint).is_some_and(|claim| claim.made_session) => {
+                journal.scanned.insert(endpoint.clone())
+            }
+            _ => false,
+        };
+        if news { journal::store(self.host, journal) } else { Ok(()) }
     }
 
     /// Sleeps until a step ends, something happens to a device of the volume, the caller asks to stop, or `until`.

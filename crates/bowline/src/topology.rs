@@ -134,8 +134,18 @@ impl DeviceView {
 
     /// Whether udev says that multipath claims the device (60-multipath.rules).
     pub fn claimed_by_multipath(&self) -> bool {
-        self.udev.as_ref().and_then(|record| record.properties.get("DM_MULTIPATH_DEVICE_PATH"))
-            == Some(&"1".to_owned())
+        self.property("DM_MULTIPATH_DEVICE_PATH") == Some("1")
+    }
+
+    /// Whether that is a wait and see: `find_multipaths smart` claims every disk until a second path has had time to
+    /// come, and notes until when (multipath-tools 0.9.4 `multipath/main.c` `print_cmd_valid`).
+    pub fn claimed_for_now(&self) -> bool {
+        self.claimed_by_multipath()
+            && self.property("FIND_MULTIPATHS_WAIT_UNTIL").is_some_and(|until| until != "0")
+    }
+
+    fn property(&self, name: &str) -> Option<&str> {
+        self.udev.as_ref()?.properties.get(name).map(String::as_str)
     }
 }
 
@@ -201,11 +211,15 @@ fn view_session(
     let others = others.len();
     let mut devices = Vec::new();
     for hctl in ours {
-        let Some(device) = scsi::device(host, *hctl)? else { continue };
+        let Some(mut device) = scsi::device(host, *hctl)? else { continue };
         let udev = match &device.block {
             Some(block) => udev::record_of(host, block.number)?,
             None => None,
         };
+        // A disk without the pages that the kernel keeps: udev may know it all the same (C6), and multipath goes by
+        // what udev knows.
+        let told = || udev.as_ref()?.properties.get("ID_SERIAL")?.parse().ok();
+        device.wwid = device.wwid.or_else(told);
         devices.push(DeviceView { device, udev });
     }
     Ok(SessionView { session, devices, others })

@@ -28,6 +28,9 @@ pub struct CasesArgs {
     /// Only these: names of files in lab/cases, with or without .sh
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Also those that take too long for every test run
+    #[arg(long)]
+    soak: bool,
     /// Say what there is, and run nothing
     #[arg(long)]
     list: bool,
@@ -66,7 +69,7 @@ struct Line<'a> {
 /// Runs the cases; 0 when all passed, else 1.
 pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     let repo = repository();
-    let mut cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names)?;
+    let mut cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names, args.soak)?;
     cases.iter_mut().for_each(|case| args.change(case));
     if args.list {
         for case in &cases {
@@ -111,13 +114,17 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     Ok(u8::from(passed != cases.len()))
 }
 
-/// The named ones, or all.
-fn choose(all: Vec<Case>, names: &[String]) -> Result<Vec<Case>, Failure> {
+/// The named ones; or all, those that take long only when they are asked for.
+fn choose(all: Vec<Case>, names: &[String], soak: bool) -> Result<Vec<Case>, Failure> {
     let named: BTreeSet<&str> = names.iter().map(|name| name.strip_suffix(".sh").unwrap_or(name)).collect();
     if let Some(unknown) = named.iter().find(|name| all.iter().all(|case| case.name != **name)) {
         return Err(Failure::new(format!("there is no case {unknown}; --list shows them")));
     }
-    Ok(all.into_iter().filter(|case| named.is_empty() || named.contains(case.name.as_str())).collect())
+    let chosen = |case: &Case| match named.is_empty() {
+        true => soak || !case.soak,
+        false => named.contains(case.name.as_str()),
+    };
+    Ok(all.into_iter().filter(chosen).collect())
 }
 
 /// The cases by shape, in the order of their first.
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn another_guest_has_results_of_its_own() {
-        let args = |suite, target| CasesArgs { names: vec![], list: false, suite, target };
+        let args = |suite, target| CasesArgs { names: vec![], list: false, soak: false, suite, target };
         assert_eq!(args(None, None).results(), "target/proof/lab");
         assert_eq!(args(Some(Suite::Trixie), Some(Target::Tgt)).results(), "target/proof/lab-trixie-tgt");
         let mut case = header::read_all(&repository().join("lab/cases")).unwrap().remove(0);
@@ -161,9 +168,10 @@ mod tests {
     #[test]
     fn chosen_by_name() {
         let cases = || header::read_all(&repository().join("lab/cases")).unwrap();
-        let chosen = choose(cases(), &["smoke.sh".to_owned()]).unwrap();
+        let chosen = choose(cases(), &["smoke.sh".to_owned()], false).unwrap();
         assert_eq!(chosen.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["smoke"]);
-        assert!(choose(cases(), &["no-such-case".to_owned()]).is_err());
-        assert_eq!(choose(cases(), &[]).unwrap().len(), cases().len());
+        assert!(choose(cases(), &["no-such-case".to_owned()], false).is_err());
+        assert_eq!(choose(cases(), &[], true).unwrap().len(), cases().len());
+        assert!(choose(cases(), &[], false).unwrap().iter().all(|case| !case.soak));
     }
 }

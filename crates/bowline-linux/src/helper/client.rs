@@ -22,9 +22,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
-use super::ARGUMENT;
 use super::protocol::{LONGEST, Report, Request};
-use crate::async_socket;
+use super::{ARGUMENT, flush};
+use crate::{async_socket, private_dir};
 
 /// How long a helper that closed its socket may take to end, before its status is left unknown.
 const GRACE: Duration = Duration::from_secs(1);
@@ -33,12 +33,13 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct HelperClient {
     program: PathBuf,
+    run_dir: PathBuf,
     current: Mutex<Option<Arc<Connection>>>,
 }
 
 impl HelperClient {
-    pub(crate) fn new(program: PathBuf) -> Self {
-        Self { program, current: Mutex::default() }
+    pub(crate) fn new(program: PathBuf, run_dir: PathBuf) -> Self {
+        Self { program, run_dir, current: Mutex::default() }
     }
 
     /// Performs an operation in a child of the helper. At the limit, or cancelled, the child is abandoned.
@@ -51,7 +52,13 @@ impl HelperClient {
         let connection = self.connection()?;
         match tokio::time::timeout(limit, connection.perform(operation)).await {
             Err(_) => Err(HostError::timed_out(verb, object, limit)),
-            Ok(result) => result.map_err(|error| HostError::io(verb, object, error)),
+            Ok(result) => result.map_err(|error| {
+                if let Blocking::Sync { device, number } = operation {
+                    // The failure is told now. Should the note stay, it is told twice, which does no harm.
+                    let _ = flush::told(&flush::note_of(&self.run_dir, device, *number));
+                }
+                HostError::io(verb, object, error)
+            }),
         }
     }
 
@@ -61,6 +68,7 @@ impl HelperClient {
             return Ok(connection.clone());
         }
         let object = self.program.display().to_string();
+        private_dir::ensure(&self.run_dir)?;
         let connection = self.start().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let why = "it was not found; BOWLINE_HELPER can name another place";
@@ -81,7 +89,7 @@ impl HelperClient {
         let child = Command::new(&self.program)
             .arg(ARGUMENT)
             .env_clear()
-            .current_dir("/")
+            .current_dir(&self.run_dir)
             .process_group(0)
             .stdin(Stdio::from(theirs))
             // A child that never ends must not hold our caller's pipes open, on whose end somebody may wait.

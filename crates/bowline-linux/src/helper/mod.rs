@@ -17,11 +17,13 @@
 //! - When the other end of the socket closes, because its owner is done or died, the helper kills its children
 //!   and exits. Children die with it all the same (PR_SET_PDEATHSIG). What a child had already asked of the
 //!   kernel goes on to its end there: nobody can take that back.
+//! - A flush is the exception: its result must not be lost, so it comes to its end whoever dies, see `flush`.
 //! - The helper ignores SIGINT, SIGTERM and SIGHUP and leads a process group of its own: at ctrl-C the clean-up
 //!   still needs it.
-//! - Neither helper nor children run programs or open anything but what the operation names.
+//! - Neither helper nor children run programs or open anything but what the operation names, and the notes of flushes.
 
 mod client;
+mod flush;
 mod perform;
 #[allow(unsafe_code, reason = "fork and signal dispositions have no safe interface")]
 mod process;

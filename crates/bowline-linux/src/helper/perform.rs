@@ -9,6 +9,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, fsync, major, minor, open};
 use rustix::io::{Errno, pread, write};
 
+use super::flush;
+
 /// How an operation failed: in the kernel's terms, and in words where these do not tell enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationFailed {
@@ -79,9 +81,11 @@ fn is_below_sys(path: &str) -> bool {
 }
 
 fn sync(device: &BlockName, number: DevNumber) -> Result<(), OperationFailed> {
-    let device = open_device(device, number, OFlags::empty())?;
+    let file = open_device(device, number, OFlags::empty())?;
+    // The working directory is the run directory.
+    let note = flush::note_of(Path::new(""), device, number);
     // The descriptor is closed before the report is sent: a helper must not be what keeps a map in use.
-    Ok(fsync(&device)?)
+    flush::flush(&note, || fsync(&file))
 }
 
 /// What O_DIRECT asks of memory: alignment to a logical block, which is at most a page.

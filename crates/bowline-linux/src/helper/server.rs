@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use bowline_host::host::Blocking;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,9 +11,9 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal, waitpid,
 };
 
-use super::OperationFailed;
 use super::process::SingleThreaded;
 use super::protocol::{LONGEST, Report, Request};
+use super::{OperationFailed, flush};
 
 /// What performs an operation in a child. Tests give one that blocks on purpose.
 pub type Perform = fn(&Blocking) -> Result<Vec<u8>, OperationFailed>;
@@ -23,6 +24,14 @@ struct Child {
     pid: Pid,
     /// Readable once the process has ended; signals sent through it cannot reach another process.
     pidfd: OwnedFd,
+}
+
+impl Child {
+    /// A flush comes to its end: what the kernel tells it, it tells nobody else. One that only waits for another flush
+    /// may go.
+    fn may_be_killed(&self) -> bool {
+        !flush::is_flushing(Path::new(""), self.pid.as_raw_nonzero().get().unsigned_abs())
+    }
 }
 
 /// Serves the host at the other end of the socket until that end closes.
@@ -39,7 +48,7 @@ pub fn serve(socket: BorrowedFd<'_>, perform: Perform) -> io::Result<()> {
             Err(error) => break Err(error),
         }
     };
-    for child in children {
+    for child in children.iter().filter(|child| child.may_be_killed()) {
         // Nobody is left to report to. One that has just ended needs no signal.
         let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
     }
@@ -78,7 +87,7 @@ fn step(
             }
         },
         Request::Abandon { id } => {
-            if let Some(child) = children.iter().find(|child| child.id == id) {
+            if let Some(child) = children.iter().find(|child| child.id == id && child.may_be_killed()) {
                 // It stays among the children until the kernel lets it end, and is reaped then.
                 pidfd_send_signal(&child.pidfd, Signal::KILL)?;
             }

@@ -4,9 +4,11 @@
 //! forget, and only then do sessions and records go (D14). Each rule asks the observation whether the one
 //! before it has come true.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::Wwid;
+use bowline_host::iscsi::Endpoint;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 
@@ -31,6 +33,8 @@ pub struct Detach {
     pub flushed: bool,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
+    /// Endpoints whose sessions others made, and below which a process that died has scanned for this volume (journal).
+    pub scanned: BTreeSet<Endpoint>,
     /// How many tries a flush has.
     pub flush_tries: u32,
 }
@@ -43,6 +47,7 @@ impl Default for Detach {
             on_dirty: OnDirty::Refuse,
             flushed: false,
             keep_wwid: false,
+            scanned: BTreeSet::new(),
             flush_tries: 3,
         }
     }
@@ -52,6 +57,8 @@ impl Default for Detach {
 const OPENER_PATIENCE: Duration = Duration::from_secs(60);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
 const REMOVE_TRIES: u32 = 40;
+/// Tries to remove a map that a user has open, where the data is given up: it may just be closing.
+const USED_TRIES: u32 = 3;
 /// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
 const RELEASE_TRIES: u32 = 8;
 /// Tries of every other clean-up step.
@@ -112,9 +119,10 @@ fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
     })
 }
 
-/// A live user is named and refused; openers that pass by are waited for (D7).
+/// A live user is named and refused; openers that pass by are waited for (D7). Where the data is given up, the user's
+/// device is taken away under it (D8); what was never handed out has no users.
 fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
-    if goal.on_dirty == OnDirty::NothingWritten {
+    if goal.on_dirty != OnDirty::Refuse {
         return None;
     }
     let users: Vec<String> = users(view).map(ToString::to_string).collect();
@@ -151,12 +159,25 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
             }
             Ending::Ok => false,
         };
-        over.then(|| {
-            Error::new(ErrorKind::Refused, format!("{device} could not be flushed, so it stays attached"))
-                .cause(ending.reason())
-                .hint("bring its paths back and disconnect again, or give the data up with --force")
-        })
+        over.then(|| not_flushed(device, &entry.step, ending, view))
     })
+}
+
+/// Which of the ways a flush fails it was (D7): a write that is lost already, a last close that hangs (its process is
+/// exiting, so /proc shows no descriptor any more, but the kernel still counts it), or a cache that cannot reach the
+/// target.
+fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>) -> Error {
+    let tries = view.ledger.tries(step).count();
+    let message = match (ending, &view.topology.map) {
+        (Ending::Final(_), _) => format!("a write to {device} is lost: the flush says so"),
+        (_, Some(map)) if map.map.open_count as usize > view.topology.openers.len() => {
+            format!("a last close of map {} hangs in its write-back, so it cannot be flushed", map.map.name)
+        }
+        _ => format!("what was written to {device} cannot reach the target, so it cannot be flushed"),
+    };
+    Error::new(ErrorKind::Refused, message)
+        .cause(format!("{step}, tried {tries} times: {}", ending.reason()))
+        .hint("bring its paths back and disconnect again, or give the data up with --force")
 }
 
 /// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
@@ -178,7 +199,8 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return false;
     }
     let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
-    let trying = draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50));
+    let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
+    let trying = draft.want(view, step, tries, Duration::from_millis(50));
     // Where data counts, nothing is taken apart below a map that will not go.
     !trying && goal.on_dirty != OnDirty::Refuse
 }
@@ -193,7 +215,8 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
 
 /// Openers that pass by hold the map for a moment: wait for them. They only read, so a flush need not wait.
 fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
-    if view.topology.openers.is_empty() {
+    // A user does not pass by: either that was refused, or its device is taken away whether it closes or not.
+    if view.topology.openers.is_empty() || users(view).next().is_some() {
         return true;
     }
     let removed = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };

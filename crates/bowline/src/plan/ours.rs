@@ -3,7 +3,7 @@
 //! A disconnect is told to take the volume away, and does, whoever attached it (D3). The clean-up of a connect was
 //! not: what was there before it, held or not, is somebody's. What it brought in is told by its ledger; after a
 //! crash there is none, and then a device below a session that bowline made was scanned for by bowline, since such
-//! a session does not scan by itself (C15).
+//! a session does not scan by itself (C15), and below a session that others made the journal tells (B4).
 
 use super::detach::Detach;
 use super::{Step, View};
@@ -32,7 +32,8 @@ impl<'a> Ours<'a> {
         if goal.on_dirty != OnDirty::NothingWritten {
             return Self { devices: of_volume.collect(), map, whole: true };
         }
-        let (devices, before): (Vec<_>, Vec<_>) = of_volume.partition(|device| brought_in(device, view));
+        let (devices, before): (Vec<_>, Vec<_>) =
+            of_volume.partition(|device| brought_in(goal, device, view));
         let had_before = |map: &MapView| {
             let in_map = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
             !map.strangers.is_empty() || before.iter().any(in_map)
@@ -44,7 +45,7 @@ impl<'a> Ours<'a> {
 }
 
 /// Whether a connect of ours found the device.
-fn brought_in(device: &DeviceView, view: &View<'_>) -> bool {
+fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
     let hctl = device.device.hctl;
     let begun = |is_it: &dyn Fn(&Step) -> bool| view.ledger.entries().iter().any(|entry| is_it(&entry.step));
     if begun(
@@ -57,6 +58,9 @@ fn brought_in(device: &DeviceView, view: &View<'_>) -> bool {
         return false;
     };
     let endpoint = &session.session.endpoint;
+    if goal.scanned.contains(endpoint) {
+        return true;
+    }
     // This process has worked there and did not scan.
     let worked = |step: &Step| match step {
         Step::PrepareRecord(of) | Step::Login(of) | Step::Release(of) => of == endpoint,

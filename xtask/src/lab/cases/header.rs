@@ -25,6 +25,8 @@ pub struct Case {
     pub proves: Vec<String>,
     /// How long it may take.
     pub limit: Duration,
+    /// Too long for every test run: `make soak`.
+    pub soak: bool,
 }
 
 /// The flags of `cargo xtask lab run` in the header.
@@ -70,7 +72,8 @@ fn parse(name: &str, text: &str) -> Result<Case, Failure> {
     if sentence.is_empty() {
         return Err(Failure::new("it does not say first what it shows"));
     }
-    Ok(Case { name: name.to_owned(), sentence, shape: flags.shape, proves, limit })
+    let soak = comment.contains(&"soak");
+    Ok(Case { name: name.to_owned(), sentence, shape: flags.shape, proves, limit, soak })
 }
 
 /// A capital letter and a number.
@@ -102,6 +105,8 @@ mod tests {
         assert_eq!(case.proves, ["C3", "D14"]);
         assert_eq!((case.shape.portals, case.shape.volumes), (4, 8));
         assert_eq!(case.argument(), "four=60");
+        assert!(!case.soak);
+        assert!(parse("four", &GOOD.replace("# limit: 60s", "# limit: 20m\n# soak")).unwrap().soak);
     }
 
     #[test]

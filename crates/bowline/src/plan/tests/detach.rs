@@ -212,7 +212,7 @@ fn c1_our_disk_goes_out_of_another_volume_s_map() {
     assert_eq!(steps(world.detach(&undo_of(&[1]))), [delete(1)]);
 }
 
-/// C1: after a crash nothing tells what was scanned; a session that bowline made has only what bowline scanned.
+/// C1, B4: after a crash no ledger tells what was scanned; a session that bowline made has only what bowline scanned.
 #[test]
 fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
     let crashed = World::new().logged_in(1).disk(1);
@@ -220,4 +220,6 @@ fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
     let mut theirs = crashed;
     theirs.claims.get_mut(&endpoint(1)).unwrap().made_session = false;
     assert_eq!(steps(theirs.detach(&undo_of(&[1]))), [release(1)]);
+    let journaled = Detach { scanned: [endpoint(1)].into(), ..undo_of(&[1]) };
+    assert_eq!(steps(theirs.detach(&journaled)), [delete(1)], "B4: the journal tells what was scanned there");
 }

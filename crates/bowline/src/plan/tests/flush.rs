@@ -67,7 +67,10 @@ fn d7_openers_that_pass_by_are_waited_for() {
 fn d11_an_i_o_error_is_final_and_everything_stays() {
     let world = mapped().ended(sync_map(), Ending::Final("Input/output error".into())).after_ms(100_000);
     let error = refusal(world.detach(&detach_of(&[1, 2])));
-    assert_eq!((error.kind, error.causes), (ErrorKind::Refused, vec!["Input/output error".to_owned()]));
+    assert_eq!(
+        (error.kind, error.causes),
+        (ErrorKind::Refused, vec!["flush dm-3, tried 1 times: Input/output error".to_owned()])
+    );
     let world = unmapped().ok(sync_disk(1)).ended(sync_disk(2), Ending::Final("Input/output error".into()));
     assert!(refusal(world.detach(&detach_of(&[1, 2]))).message.contains("sdc"));
 }
@@ -84,6 +87,44 @@ fn d11_a_flush_that_hangs_is_tried_three_times_with_back_off() {
     let error = refusal(world.ended(sync_map(), timed_out()).after_ms(10_000).detach(&detach_of(&[1, 2])));
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.causes[0].contains("120.0 s"), "{error}");
+}
+
+/// D7: three cases, three errors. Only the kernel's count tells of an opener whose process is exiting.
+#[test]
+fn d7_the_error_says_which_of_the_three_cases_it_is() {
+    let hung = (0..3).fold(mapped(), |world, _| world.ended(sync_map(), timed_out()).after_ms(10_000));
+    let message = |world: World| refusal(world.detach(&detach_of(&[1, 2]))).message;
+    assert!(message(hung.clone()).contains("cannot reach the target"));
+    let ours = hung.clone().opener("bowline-helper").with_map(|map| map.map.open_count = 1);
+    assert!(message(ours.clone()).contains("cannot reach the target"), "our own flush is no close");
+    let closing = ours.with_map(|map| map.map.open_count = 2);
+    assert!(message(closing).contains("a last close of map mpatha hangs"));
+    let lost = mapped().ended(sync_map(), Ending::Final("Input/output error".into()));
+    assert!(message(lost).contains("is lost"));
+    assert!(message(hung.opener("dd")).contains("in use"));
+}
+
+/// D8: force goes on after every failure: a flush that fails, a user that does not close, a map that will not go.
+#[test]
+fn d8_force_goes_on_after_every_failure() {
+    let force = Detach { on_dirty: OnDirty::Discard, ..detach_of(&[1, 2]) };
+    let used = mapped().opener("postgres");
+    assert_eq!(steps(used.detach(&force)), [sync_map()]);
+    let lost = used.ended(sync_map(), Ending::Final("Input/output error".into()));
+    assert_eq!(steps(lost.detach(&force)), [remove_map()]);
+    let stays = (0..3).fold(lost, |world, _| world.failed(remove_map()).after_ms(7000));
+    assert_eq!(steps(stays.detach(&force)), [delete(1), delete(2)]);
+}
+
+/// D8: the I/O that a dead map holds back is given up before its removal is tried.
+#[test]
+fn d8_force_stops_the_queueing_of_a_dead_map() {
+    let dead = mapped().opener("bowline-helper").ended(sync_map(), timed_out()).with_map(|map| {
+        map.map.queueing = true;
+        map.map.paths.iter_mut().for_each(|path| path.active = false);
+    });
+    let force = Detach { on_dirty: OnDirty::Discard, ..detach_of(&[1, 2]) };
+    assert_eq!(steps(dead.detach(&force)), [Step::StopQueueing("mpatha".parse().unwrap())]);
 }
 
 /// D7: whatever the reason was.

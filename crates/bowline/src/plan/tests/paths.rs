@@ -148,6 +148,15 @@ fn c4_a_session_that_exists_is_used_only_once_it_is_logged_in() {
     assert!(failure(&never.after_ms(bound), &attach_to(&[1])).contains("not logged in"));
 }
 
+/// C1: a session that was up and lost its connection is iscsid's to bring back; no login is tried upon it.
+#[test]
+fn c1_a_session_that_was_lost_is_waited_for() {
+    let lost = World::new().prepared(1).ok(login(1)).session(1, SessionState::Failed).after_ms(60_000);
+    assert!(matches!(of(&lost, &attach_to(&[1]), 1), Progress::Waits { wake: Some(_), .. }));
+    let back = lost.session_is(1, SessionState::LoggedIn);
+    assert_eq!(of(&back, &attach_to(&[1]), 1), Progress::Needs(scan(1)));
+}
+
 /// B2: while the claim says that a login of another process is under way, it is waited for, and no longer.
 #[test]
 fn b2_another_s_login_is_waited_for_as_long_as_the_claim_says() {

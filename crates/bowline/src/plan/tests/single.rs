@@ -145,3 +145,23 @@ fn d1_one_set_of_rules_detaches_a_map_and_a_disk() {
         assert!(wanted.contains(&release(1)) && wanted.contains(&Step::ForgetPaths(wwid())));
     }
 }
+
+/// C14: `find_multipaths smart` claims a disk until a second path has had its time; a claim for good is waited for.
+#[test]
+fn c14_a_claim_for_now_is_not_waited_for_forever() {
+    let claimed = |until: Option<&'static str>| {
+        World::new().scanned(1).with_disk(1, |disk| {
+            let properties = &mut disk.udev.as_mut().unwrap().properties;
+            properties.insert("DM_MULTIPATH_DEVICE_PATH".into(), "1".into());
+            properties.extend(until.map(|until| ("FIND_MULTIPATHS_WAIT_UNTIL".into(), until.into())));
+        })
+    };
+    let goal = single_to(&[1]);
+    let smart = claimed(Some("1790000000.5"));
+    assert!(waits(smart.attach(&goal)).contains("multipathd to map the disk"));
+    assert_eq!(steps(smart.after_ms(16_000).attach(&goal)), [read_disk(1)]);
+    for until in [None, Some("0")] {
+        let decision = claimed(until).after_ms(16_000).attach(&goal);
+        assert!(waits(decision).contains("multipathd to map the disk"));
+    }
+}

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SIGTERM and SIGKILL at every step of a connect and of a disconnect: after each event that the verb tells of. Whatever
+# was left, connect and disconnect then work and leave nothing; a terminated connect leaves nothing by itself.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: B4 C1 D9 D15
+# limit: 50m
+# soak
+. /lab/lib.sh
+
+file=$(connection 1)
+mkfifo /tmp/told
+
+# Sends the signal after event N of the verb; false when the verb ended before.
+ended_after() { # SIGNAL N VERB
+    local signal=$1 n=$2 verb=$3 seen=0 line pid
+    bowline "$verb" "$file" --json --progress json >"$answer" 2>/tmp/told &
+    pid=$!
+    exec 3</tmp/told
+    while [ $seen -lt "$n" ] && read -r line <&3; do seen=$((seen + 1)); done
+    if [ $seen = "$n" ]; then
+        step "$verb: $signal after event $n: $(jq -r .event <<<"$line")"
+        kill "-$signal" $pid 2>/dev/null || :
+    fi
+    cat <&3 >/dev/null
+    exec 3<&-
+    code=0
+    wait $pid || code=$?
+    [ $seen = "$n" ]
+}
+
+for signal in TERM KILL; do
+    n=1
+    while ended_after $signal $n connect; do
+        # A signal that comes after the last step finds the volume attached.
+        if [ $signal = TERM ] && [ $code != 0 ]; then
+            [ $code = 3 ] || fail "expected exit code 3, saw $code: $(cat "$answer")"
+            no_leftovers
+        fi
+        connect 1
+        disconnect 1
+        no_leftovers
+        n=$((n + 1))
+    done
+    disconnect 1
+    connect 1
+    n=1
+    while ended_after $signal $n disconnect; do
+        disconnect 1
+        no_leftovers
+        connect 1
+        n=$((n + 1))
+    done
+done
+no_leftovers

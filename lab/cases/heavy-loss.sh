@@ -1,0 +1,29 @@
+#!/bin/bash
+# A third and a half of all packets lost: what is attached is a usable map, detach waits for udev's slow readers and is
+# clean, and an attach that cannot succeed in its time leaves nothing.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 C3 D7 D13 B1 B7
+# limit: 500s
+# soak
+. /lab/lib.sh
+
+for rate in 30% 50%; do
+    lab drop $rate
+    began=$SECONDS code=0
+    bowline connect "$(connection 1)" --json --deadline 150s --progress plain >"$answer" || code=$?
+    echo "$rate: connect took $((SECONDS - began)) s, exit code $code"
+    [ $((SECONDS - began)) -le 152 ] || fail "expected the end by the deadline"
+    case $code in
+    0)
+        expect_json '.map != null'
+        began=$SECONDS
+        disconnect 1 --deadline 200s
+        echo "$rate: disconnect took $((SECONDS - began)) s"
+        expect_json '.outcome == "clean"'
+        ;;
+    3) ;;
+    *) fail "expected exit code 0 or 3, saw $code: $(cat "$answer")" ;;
+    esac
+    lab heal
+    no_leftovers
+done

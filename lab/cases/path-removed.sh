@@ -1,0 +1,33 @@
+#!/bin/bash
+# A path that is removed behind bowline's back, its device deleted and its session logged out by hand, costs only
+# itself: the volume is usable, connect says so, and disconnect is clean.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 C16 D3 D4 D15
+# limit: 120s
+. /lab/lib.sh
+
+connect_all 1
+id=$(field .id)
+write_pattern "$(field .device_node)" paths
+echo 1 >"/sys/class/scsi_device/$(scsi_host_of 1 | tr -dc 0-9):0:0:1/device/delete"
+iscsiadm -m node -T "$iqn" -p "$(portal 2)" --logout >/dev/null
+three_gone() { [ "$(host '.scsi_devices | length')" = 2 ]; }
+wait_until 20 "two devices were gone" three_gone
+
+connect 1
+expect_json ".id == \"$id\""
+verify_pattern "$(field .device_node)" paths
+disconnect 1
+expect_json '.outcome == "clean"'
+no_leftovers
+
+step "all of it taken away by hand: disconnect still leaves nothing"
+connect_all 1
+multipathd del map "$(field .map)" >/dev/null
+for n in 1 2 3 4; do
+    echo 1 >"/sys/class/scsi_device/$(scsi_host_of $n | tr -dc 0-9):0:0:1/device/delete"
+    iscsiadm -m node -T "$iqn" -p "$(portal $n)" --logout >/dev/null
+    iscsiadm -m node -T "$iqn" -p "$(portal $n)" -o delete
+done
+disconnect 1
+no_leftovers
