@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn another_guest_has_results_of_its_own() {
-        let args = |suite, target| CasesArgs { names: vec![], soak: false, list: false, suite, target };
+        let args = |suite, target| CasesArgs { names: vec![], list: false, soak: false, suite, target };
         assert_eq!(args(None, None).results(), "target/proof/lab");
         assert_eq!(args(Some(Suite::Trixie), Some(Target::Tgt)).results(), "target/proof/lab-trixie-tgt");
         let mut case = header::read_all(&repository().join("lab/cases")).unwrap().remove(0);

@@ -127,7 +127,7 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(IscsiError::Host(error)) if error.is_timeout() => {
             return Ending::Final(format!("no end within {} s; iscsid may still be trying", limit.as_secs()));
         }
-        Err(error) => (None, of_login(error, context.chap.is_some_and(|chap| chap.mutual.is_some()))),
+        Err(error) => (None, of_login(context, error)),
     };
     match note_login(context, endpoint, over).await {
         Ok(_) => ending,
@@ -135,13 +135,13 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
     }
 }
 
-/// A login that failed has had its tries inside iscsid; what the target refuses for good is final. A target that
-/// cannot prove itself is refused by iscsid, which has no code of its own for it (19, open-iscsi 2.1.8, seen running).
-fn of_login(error: IscsiError, mutual: bool) -> Ending {
+/// A login that failed has had its tries inside iscsid; what the target refuses for good is final. LIO refuses wrong CHAP
+/// credentials with the general "initiator error" (seen: exit code 19), so that is said with them in mind.
+fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     match error {
-        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } if mutual => Ending::Final(format!(
-            "{error}; perhaps the authentication of the target failed: its name or secret is not the expected one"
-        )),
+        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } if context.chap.is_some() => {
+            Ending::Final(format!("{error}; authentication may have failed: check the CHAP credentials"))
+        }
         IscsiError::Failed { code, .. } if !code.is_final() && !code.is_iscsid_unreachable() => {
             Ending::Failed(error.to_string())
         }
