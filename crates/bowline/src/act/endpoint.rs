@@ -124,8 +124,11 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
             (before, Ending::Skipped(message))
         }
+        // iscsid has not answered within its own bound: it does not run freely, and when it does again it begins.
         Err(IscsiError::Host(error)) if error.is_timeout() => {
-            return Ending::Final(format!("no end within {} s; iscsid may still be trying", limit.as_secs()));
+            let until = context.host.now() + LONGEST_LOGIN - Duration::from_secs(1);
+            let why = format!("no end within {} s; iscsid may still log in", limit.as_secs());
+            (Some(until.0.as_millis() as u64), Ending::Final(why))
         }
         Err(error) => (None, of_login(context, error)),
     };

@@ -36,6 +36,7 @@ pub(crate) async fn perform(context: Context<'_>, step: &Step) -> Ending {
         Step::Release(endpoint) => endpoint::release(context, endpoint).await,
         Step::Scan { scsi_host, lun, .. } => volume::scan(context, *scsi_host, *lun).await,
         Step::ClaimWwid(wwid) => volume::claim_wwid(context, wwid).await,
+        Step::HearMultipathd(device) => volume::hear_multipathd(context, device).await,
         Step::AddPath(device) => volume::add_path(context, device).await,
         Step::AddMap(wwid) => volume::add_map(context, wwid).await,
         Step::VerifyRead { device, number } => volume::read(context, device, *number).await,

@@ -24,6 +24,23 @@ pub(super) async fn scan(context: Context<'_>, scsi_host: ScsiHost, lun: Lun) ->
     of_blocking(context.host.blocking(&scsi::scan(scsi_host, lun), SCAN_LIMIT).await)
 }
 
+/// multipathd lists a disk once it has dealt with its event: as an orphan, or in a map. One that it has not listed for
+/// this long it will not touch (it is blacklisted); one that does not answer maps nothing.
+pub(super) async fn hear_multipathd(context: Context<'_>, device: &BlockName) -> Ending {
+    let host = context.host;
+    let patience = host.now() + Duration::from_secs(5);
+    loop {
+        match multipath::paths(host, MULTIPATHD_LIMIT).await {
+            Ok(known) if known.iter().any(|path| path.device == *device) => return Ending::Ok,
+            Ok(_) if host.now() < patience => {}
+            Ok(_) => return Ending::Ok,
+            Err(error) if error.is_unavailable() => return Ending::Ok,
+            Err(error) => return of_error(error),
+        }
+        host.sleep_until(host.now() + Duration::from_millis(100)).await;
+    }
+}
+
 pub(super) async fn add_path(context: Context<'_>, device: &BlockName) -> Ending {
     of_reply(multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await)
 }

@@ -44,6 +44,9 @@ pub enum Step {
     /// Put the identity on multipath's wwids file, so that udev claims every path for multipath at its first event
     /// and multipathd makes the map by itself.
     ClaimWwid(Wwid),
+    /// Hear from multipathd that it has made up its mind about a disk: it maps some without being asked
+    /// (`find_multipaths no` or `greedy`), a moment after udev is done.
+    HearMultipathd(BlockName),
     /// Tell multipathd of a path it should know by itself.
     AddPath(BlockName),
     /// Have multipathd make the map, also from one path (C3).
@@ -97,6 +100,7 @@ impl fmt::Display for Step {
             Self::Login(endpoint) => write!(f, "log in to {endpoint}"),
             Self::Scan { endpoint, lun, .. } => write!(f, "scan for LUN {lun} of {endpoint}"),
             Self::ClaimWwid(wwid) => write!(f, "put {wwid} on the wwids file"),
+            Self::HearMultipathd(device) => write!(f, "hear what multipathd does with {device}"),
             Self::AddPath(device) => write!(f, "add path {device}"),
             Self::AddMap(wwid) => write!(f, "make the map of {wwid}"),
             Self::VerifyRead { device, .. } => write!(f, "read from {device}"),

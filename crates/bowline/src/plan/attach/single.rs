@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bowline_host::Moment;
+
 use super::{Attach, no_path, prove, read_device, read_from};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
@@ -98,7 +100,7 @@ fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Opt
         return Some(false);
     }
     match read_device(device, view)? {
-        Ok(()) => Some(true),
+        Ok(()) => heard(draft, device, view),
         Err(steps) => {
             draft.wait("a first read", None);
             draft.steps.extend(steps);
@@ -107,13 +109,26 @@ fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Opt
     }
 }
 
+/// Only when multipathd has made up its mind about a disk that is new does "there is no map" mean that there will be none.
+fn heard(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Option<bool> {
+    let step = Step::HearMultipathd(device.block()?.name.clone());
+    if scanned(device, view).is_none() || view.ledger.succeeded(&step) {
+        return Some(true);
+    }
+    draft.want(view, step, 3, Duration::from_millis(500)).then_some(false)
+}
+
 /// Whether a second path has had its time to come (`find_multipaths smart`; by default multipath waits 1 s for one, and
 /// 10 s with hardware that it knows). Only a timer of systemd's ends the claim, so that it may never end.
 fn waited(device: &DeviceView, view: &View<'_>) -> bool {
+    scanned(device, view).is_some_and(|when| view.now.since(when) > SMART_PATIENCE)
+}
+
+/// When the scan that found the disk was begun, if it was ours.
+fn scanned(device: &DeviceView, view: &View<'_>) -> Option<Moment> {
     let hctl = device.device.hctl;
     let is_scan = |step: &Step| matches!(step, Step::Scan { scsi_host, lun, .. } if *scsi_host == hctl.host && *lun == hctl.lun);
-    let scanned = view.ledger.entries().iter().rev().find(|entry| is_scan(&entry.step));
-    scanned.is_some_and(|entry| view.now.since(entry.began) > SMART_PATIENCE)
+    view.ledger.entries().iter().rev().find(|entry| is_scan(&entry.step)).map(|entry| entry.began)
 }
 
 /// The clean-up of one portal of a single-path attach.

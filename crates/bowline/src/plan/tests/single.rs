@@ -68,7 +68,10 @@ fn b7_when_no_portal_worked_each_one_s_own_reason_is_told() {
 fn c14_the_disk_is_handed_out_once_it_was_read() {
     let world = World::new().scanned(1);
     assert_eq!(steps(world.attach(&single_to(&[1, 2]))), [read_disk(1)]);
-    assert_eq!(world.clone().ok(read_disk(1)).attach(&single_to(&[1, 2])), Decision::Done);
+    let hear = Step::HearMultipathd(disk(1));
+    let read = world.clone().ok(read_disk(1));
+    assert_eq!(steps(read.attach(&single_to(&[1, 2]))), [hear.clone()], "multipathd may map it yet");
+    assert_eq!(read.ok(hear).attach(&single_to(&[1, 2])), Decision::Done);
     let early = world.with_disk(1, |disk| disk.udev = None);
     assert_eq!(
         steps(early.attach(&single_to(&[1, 2]))),
