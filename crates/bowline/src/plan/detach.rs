@@ -55,6 +55,8 @@ impl Default for Detach {
 
 /// Openers that pass by (udev's workers, multipathd) get this long.
 const OPENER_PATIENCE: Duration = Duration::from_secs(60);
+/// A map that multipathd makes has its identity by then.
+const FORMING_PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
 const REMOVE_TRIES: u32 = 40;
 /// Tries to remove a map that a user has open, where the data is given up: it may just be closing.
@@ -122,7 +124,7 @@ fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
 /// A live user is named and refused; openers that pass by are waited for (D7). Where the data is given up, the user's
 /// device is taken away under it (D8); what was never handed out has no users.
 fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
-    if goal.on_dirty != OnDirty::Refuse {
+    if goal.on_dirty != OnDirty::Refuse || forming(view) {
         return None;
     }
     let users: Vec<String> = users(view).map(ToString::to_string).collect();
@@ -183,7 +185,13 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
 /// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
 /// up or was never there).
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
-    let Some(map) = ours.map else { return true };
+    let Some(map) = ours.map else {
+        if forming(view) {
+            draft.wait("multipathd's new map to show", Some(view.now + Duration::from_millis(50)));
+            return false;
+        }
+        return true;
+    };
     if goal.on_dirty != OnDirty::NothingWritten
         && !flushed(goal, map.map.block_name(), map.map.number, view, draft)
     {
@@ -203,6 +211,18 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     let trying = draft.want(view, step, tries, Duration::from_millis(50));
     // Where data counts, nothing is taken apart below a map that will not go.
     !trying && goal.on_dirty != OnDirty::Refuse
+}
+
+/// Whether multipathd makes the map anew that was just removed: a path whose event it had not dealt with yet makes it do
+/// so. While the map comes into being its device holds the disks and has no identity yet; then it is removed again.
+fn forming(view: &View<'_>) -> bool {
+    let removed = view.ledger.entries().iter().rev().find_map(|entry| match (&entry.step, &entry.ended) {
+        (Step::RemoveMap { .. }, Some((when, _))) => Some(*when),
+        _ => None,
+    });
+    view.topology.map.is_none()
+        && removed.is_some_and(|when| view.now.since(when) < FORMING_PATIENCE)
+        && view.topology.openers.iter().any(|opener| matches!(opener, Opener::Holder(_)))
 }
 
 /// With no path left, a map that queues holds its I/O back, for ever if it was told so, and with it whoever waits for

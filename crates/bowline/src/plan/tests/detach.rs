@@ -2,6 +2,7 @@
 
 use bowline_host::dm::Map;
 use bowline_host::iscsi::SessionState;
+use bowline_host::openers::Opener;
 
 use super::build::*;
 use crate::error::ErrorKind;
@@ -222,4 +223,20 @@ fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
     assert_eq!(steps(theirs.detach(&undo_of(&[1]))), [release(1)]);
     let journaled = Detach { scanned: [endpoint(1)].into(), ..undo_of(&[1]) };
     assert_eq!(steps(theirs.detach(&journaled)), [delete(1)], "B4: the journal tells what was scanned there");
+}
+
+/// D7, D14: multipathd, not done with a path's event yet, makes the map anew: that is no user, and it goes again.
+#[test]
+fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
+    let mut forming = unmapped();
+    forming.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    assert_eq!(steps(forming.detach(&detach_of(&[1, 2]))), []);
+    assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("new map"));
+    let anew = unmapped().after_ms(1000).map(&[1, 2]);
+    assert_eq!(steps(anew.detach(&detach_of(&[1, 2]))), [remove_map()]);
+    let error = refusal(forming.after_ms(10_000).detach(&detach_of(&[1, 2])));
+    assert_eq!(
+        (error.kind, error.causes),
+        (ErrorKind::Refused, vec!["block device dm-3 upon it".to_owned()])
+    );
 }
