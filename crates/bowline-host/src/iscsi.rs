@@ -14,7 +14,7 @@ pub use records::{
     ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, settings_of,
     update_record, write_secrets,
 };
-pub use sessions::{Session, SessionState, login, logout, sessions, sessions_of};
+pub use sessions::{Session, SessionState, login, logout, sessions_of};
 
 use crate::names::{Iface, Iqn, Portal};
 use std::fmt;

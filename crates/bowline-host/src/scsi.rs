@@ -71,18 +71,6 @@ pub fn addresses(host: &dyn Host) -> Result<Vec<Hctl>, HostError> {
     Ok(addresses)
 }
 
-/// The devices below a SCSI host, in order of their addresses. One that goes away while it is read is left out.
-///
-/// # Errors
-/// As [`device`].
-pub fn devices(host: &dyn Host, scsi_host: ScsiHost) -> Result<Vec<ScsiDevice>, HostError> {
-    let mut devices = Vec::new();
-    for hctl in addresses(host)?.into_iter().filter(|hctl| hctl.host == scsi_host) {
-        devices.extend(device(host, hctl)?);
-    }
-    Ok(devices)
-}
-
 /// One device; `None` when it is gone. What cannot be read of one that stays is left open (C7).
 ///
 /// # Errors

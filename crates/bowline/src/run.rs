@@ -231,8 +231,8 @@ impl<'a> Runner<'a> {
 
     async fn is_in_the_way(&self) -> bool {
         match &self.journal {
-            Some(journal) if self.gives_way => locks::is_waited_for(self.host, &journal.paths).await,
-            _ => false,
+            Some(journal) => locks::is_waited_for(self.host, &journal.paths).await,
+            None => false,
         }
     }
 

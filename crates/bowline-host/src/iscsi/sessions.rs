@@ -36,7 +36,8 @@ pub struct Session {
 const SESSIONS: &str = "/sys/class/iscsi_session";
 const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 
-/// Every session, from sysfs, by number. One that goes away while it is read is left out. So is one that has no
+/// The sessions of the targets that `wanted` accepts, from sysfs, by number. Of others only the target's name is read:
+/// a host may have hundreds. One that goes away while it is read is left out. So is one that has no
 /// target or portal yet: iscsid sets target, portal and interface together right after TCP has
 /// connected, before the login phase (open-iscsi 2.1.8 `usr/initiator_common.c` `iscsi_session_set_params`);
 /// until then the kernel shows `(null)`, and nothing tells whose session it is. A target or address that is none
@@ -44,15 +45,6 @@ const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 ///
 /// # Errors
 /// sysfs cannot be read for another reason than absence.
-pub fn sessions(host: &dyn Host) -> Result<Vec<Session>, IscsiError> {
-    sessions_of(host, |_| true)
-}
-
-/// The sessions of the targets that `wanted` accepts. Of others only the target's name is read: a host may have
-/// hundreds.
-///
-/// # Errors
-/// As [`sessions`].
 pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<Session>, IscsiError> {
     let mut sessions = Vec::new();
     for name in sysfs::list(host, SESSIONS)? {

@@ -20,7 +20,7 @@ fn with_session(host: FakeHost, sid: u32, scsi_host: u32, portal: (&str, &str), 
 fn sessions_are_read_in_order_of_their_numbers() {
     let host = with_session(FakeHost::default(), 10, 12, ("fd00::1", "3260"), "FAILED");
     let host = with_session(host, 9, 11, ("10.0.0.1", "3261"), "LOGGED_IN");
-    let found = sessions(&host).unwrap();
+    let found = sessions_of(&host, |_| true).unwrap();
     let facts: Vec<_> =
         found.iter().map(|s| (s.sid.0, s.scsi_host.0, s.endpoint.portal.to_string(), s.state)).collect();
     assert_eq!(
@@ -30,18 +30,18 @@ fn sessions_are_read_in_order_of_their_numbers() {
             (10, 12, "[fd00::1]:3260".to_owned(), SessionState::Failed),
         ]
     );
-    assert!(sessions(&FakeHost::default()).unwrap().is_empty());
+    assert!(sessions_of(&FakeHost::default(), |_| true).unwrap().is_empty());
 }
 
 #[test]
 fn one_that_has_no_portal_yet_or_goes_away_is_left_out() {
     let host = with_session(FakeHost::default(), 1, 3, ("(null)", "-1"), "FREE");
-    assert!(sessions(&host).unwrap().is_empty());
+    assert!(sessions_of(&host, |_| true).unwrap().is_empty());
     for attribute in ["targetname", "state", "ifacename"] {
         const ENODEV: i32 = 19;
         let host = with_session(FakeHost::default(), 1, 3, ("10.0.0.1", "3260"), "FREE")
             .error(&format!("{SESSIONS}/session1/{attribute}"), ENODEV);
-        assert_eq!(sessions(&host).unwrap().is_empty(), attribute != "ifacename");
+        assert_eq!(sessions_of(&host, |_| true).unwrap().is_empty(), attribute != "ifacename");
     }
 }
 
@@ -49,7 +49,7 @@ fn one_that_has_no_portal_yet_or_goes_away_is_left_out() {
 fn an_error_that_is_not_absence_is_told() {
     let host = with_session(FakeHost::default(), 1, 3, ("10.0.0.1", "3260"), "FREE")
         .error(&format!("{SESSIONS}/session1/state"), 5);
-    assert!(sessions(&host).is_err());
+    assert!(sessions_of(&host, |_| true).is_err());
 }
 
 #[test]

@@ -5,6 +5,12 @@ const PAGE: &[u8] =
     b"\0\x83\0\x14\x01\x03\0\x10\x60\x01\x40\x5b\x2a\x3f\x1e\x9c\x0d\x84\xd6\xb8\xf7\xa1\xc2\xe3";
 const WWID: &str = "36001405b2a3f1e9c0d84d6b8f7a1c2e3";
 
+/// What is found below a SCSI host.
+fn devices(host: &FakeHost, scsi_host: ScsiHost) -> Result<Vec<ScsiDevice>, HostError> {
+    let below = addresses(host)?.into_iter().filter(|hctl| hctl.host == scsi_host);
+    below.filter_map(|hctl| device(host, hctl).transpose()).collect()
+}
+
 fn with_device(host: FakeHost, hctl: &str, kind: &str) -> FakeHost {
     let path = format!("{DEVICES}/{hctl}/device");
     host.file(&format!("{path}/state"), "running\n").file(&format!("{path}/type"), format!("{kind}\n"))
