@@ -4,7 +4,6 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1
 # limit: 90s
-# soak
 . /lab/lib.sh
 
 lab full on

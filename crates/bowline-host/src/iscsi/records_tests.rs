@@ -99,6 +99,19 @@ fn what_exists_is_not_overwritten() {
 }
 
 #[test]
+fn c1_a_record_that_the_full_database_cut_short_is_an_error_and_can_be_removed() {
+    let cut = path("10.0.0.1,3260");
+    let host = FakeHost::default().file(&cut, "").ends(21, "iscsiadm: No records found");
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    let expected = [format!("link {LOCK}"), format!("remove {cut}"), format!("remove {LOCK}")];
+    assert_eq!(host.log()[1..], expected);
+    // One that is whole stays where iscsiadm says that it did nothing.
+    let host = FakeHost::default().file(&cut, RECORD).ends(21, "iscsiadm: No records found");
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    assert_eq!(host.log().len(), 1);
+}
+
+#[test]
 fn b8_a_secret_is_never_an_argument() {
     let host = FakeHost::default();
     let pairs = [("node.session.auth.password".into(), "hush-hush-1".into())];

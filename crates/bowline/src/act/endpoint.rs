@@ -262,6 +262,9 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
 async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     match iscsi::delete_record(context.host, endpoint, DATABASE_LIMIT).await {
         Err(_) if record_of(context, endpoint)?.is_none() => Ok(()),
+        Ok(()) if record_of(context, endpoint)?.is_some() => {
+            Err(Ending::Failed("iscsiadm deleted the record, but it is still there".into()))
+        }
         other => other.map_err(of_iscsi),
     }
 }
