@@ -1,5 +1,5 @@
 #!/bin/bash
-# A connect that gets SIGTERM or SIGINT in the middle undoes what it did, and says that it did not attach.
+# A connect that gets SIGTERM, SIGINT or SIGHUP in the middle undoes what it did, and says that it did not attach.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1
 # limit: 120s
@@ -25,3 +25,4 @@ a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
 interrupt TERM a_record
 interrupt INT a_session
 interrupt TERM a_map
+interrupt HUP a_session

@@ -254,7 +254,12 @@ fn hand_out(
     let map = topology.map.as_ref().map(|view| view.map.name.clone());
     let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
     let missing = attach::missing(goal, &runner.view(seen));
-    let report = report(host, runner, goal, topology, missing, changed)?;
+    let mut report = report(host, runner, goal, topology, missing, changed)?;
+    if seen.claims.values().any(|claim| claim.scans_by_itself) {
+        report
+            .warnings
+            .push("open-iscsi is older than 2.0.875: each session brings in every LUN of its target".into());
+    }
     let journal = runner.journal.as_mut().expect("a connect has a journal");
     if changed || journal.map != map {
         journal.phase = Phase::Attached;

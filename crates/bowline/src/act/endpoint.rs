@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Moment, scsi};
+use bowline_host::{Hctl, Moment, openers, scsi};
 
-use super::{Context, of_error, of_state};
+use super::{Context, of_error, of_state, volume};
 use crate::claims::{self, Claim};
 use crate::error::Error;
 use crate::ledger::Ending;
@@ -35,58 +35,59 @@ pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending
 async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
-    let wanted = settings(context);
-    match record_of(context, endpoint)? {
+    claim.users.insert(context.id.to_owned());
+    let record = match record_of(context, endpoint)? {
+        Some(record) => record,
         None => {
             claim.made_record = true;
-            claim.users.insert(context.id.to_owned());
             claims::store(context.host, &claim).map_err(of_state)?;
             iscsi::create_record(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
-            write_secrets(context, endpoint).await?;
-            iscsi::update_record(context.host, endpoint, &wanted, DATABASE_LIMIT).await.map_err(of_iscsi)
+            record_of(context, endpoint)?
+                .ok_or_else(|| Ending::Failed("iscsiadm made the record, but it is not there".into()))?
         }
-        Some(record) => {
-            let changes = changes(context, &record, wanted, &mut claim)?;
-            claim.users.insert(context.id.to_owned());
-            claims::store(context.host, &claim).map_err(of_state)?;
-            write_secrets(context, endpoint).await?;
-            match changes.is_empty() {
-                true => Ok(()),
-                false => iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT)
-                    .await
-                    .map_err(of_iscsi),
-            }
-        }
-    }
+    };
+    let changes = changes(context, &record, &mut claim)?;
+    claims::store(context.host, &claim).map_err(of_state)?;
+    write_secrets(context, endpoint).await?;
+    iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT).await.map_err(of_iscsi)
 }
 
-/// What has to change in a record that is there; what it was goes into the claim if others made it.
+/// What has to change in a record; what it was goes into the claim if others made it.
 fn changes(
     context: Context<'_>,
     record: &NodeRecord,
-    wanted: Vec<(String, String)>,
     claim: &mut Claim,
 ) -> Result<Vec<(String, String)>, Ending> {
+    let mut wanted = settings(context);
     let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
     let current = iscsi::settings_of(context.host, record, &keys).map_err(of_iscsi)?;
-    let changes: Vec<(String, String)> =
-        wanted.into_iter().filter(|(key, value)| current.get(key) != Some(value)).collect();
+    // A record has every setting that its open-iscsi knows; one that it does not know it refuses, and all others with it.
+    claim.scans_by_itself = current.contains_key(STARTUP) && !current.contains_key(SCAN);
+    wanted.retain(|(key, value)| {
+        let unknown = claim.scans_by_itself && key == SCAN;
+        !unknown && current.get(key) != Some(value)
+    });
     if !claim.made_record {
-        for (key, _) in &changes {
+        for (key, _) in &wanted {
             let before = current.get(key).cloned().unwrap_or_default();
             claim.prior.entry(key.clone()).or_insert(before);
         }
     }
-    Ok(changes)
+    Ok(wanted)
 }
+
+/// How LUNs come in; unknown to open-iscsi before 2.0.875, where a login brings in every LUN.
+const SCAN: &str = "node.session.scan";
+/// Whether a boot logs in.
+const STARTUP: &str = "node.startup";
 
 /// What a record of ours says beside the administrator's iscsid.conf.
 fn settings(context: Context<'_>) -> Vec<(String, String)> {
     let mut settings = vec![
         // No login and no event of the target brings in LUNs nobody asked for (C15).
-        ("node.session.scan", "manual".to_owned()),
+        (SCAN, "manual".to_owned()),
         // A volume is attached by a connect, not by a boot.
-        ("node.startup", "manual".to_owned()),
+        (STARTUP, "manual".to_owned()),
         ("node.session.initial_login_retry_max", context.login.tries.to_string()),
         ("node.conn[0].timeo.login_timeout", context.login.timeout.as_secs().to_string()),
     ];
@@ -183,7 +184,7 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     claim.users.remove(context.id);
     if claim.users.is_empty() {
-        if claim.made_session && !serves_others(context, endpoint)? {
+        if claim.made_session && !serves_others(context, &claim).await? {
             outlast_login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
@@ -193,11 +194,32 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
-fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
-    let sessions = sessions_of(context, endpoint)?;
-    let devices = scsi::addresses(context.host).map_err(of_error)?;
-    Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
+/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter. Where sessions of ours bring
+/// in LUNs by themselves (C15), one that nobody holds is nobody's, and goes first.
+async fn serves_others(context: Context<'_>, claim: &Claim) -> Result<bool, Ending> {
+    let sessions = sessions_of(context, &claim.endpoint)?;
+    let mut serves = false;
+    for hctl in scsi::addresses(context.host).map_err(of_error)? {
+        if !sessions.iter().any(|session| session.scsi_host == hctl.host) {
+            continue;
+        }
+        if !claim.scans_by_itself || is_held(context, hctl)? {
+            serves = true;
+            continue;
+        }
+        match volume::delete(context, hctl, false).await {
+            Ending::Ok => {}
+            ending => return Err(ending),
+        }
+    }
+    Ok(serves)
+}
+
+fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
+    let device = scsi::device(context.host, hctl).map_err(of_error)?;
+    let Some(block) = device.and_then(|device| device.block) else { return Ok(false) };
+    let openers = openers::openers_of(context.host, &block.name, block.number).map_err(of_error)?;
+    Ok(openers.iter().any(|opener| !opener.passes_by()))
 }
 
 /// A login of a process that died may still be under way in iscsid, which cannot be told to stop: before TCP has

@@ -117,7 +117,8 @@ fn identity(
     }
 }
 
-/// The device of a path, once what sysfs says of it stems from a scan of ours: also before it has become a disk.
+/// The device of a path, once what sysfs says of it stems from a scan of ours, or from a session of ours: also before it
+/// has become a disk.
 fn told<'a>(
     goal: &Attach,
     path: &WantedPath,
@@ -129,7 +130,9 @@ fn told<'a>(
         Progress::Present(_) | Progress::Waits { .. } => {}
         _ => return None,
     }
-    let trusted = goal.live || view.ledger.entries().iter().any(scanned);
+    let trusted = goal.live
+        || path::new_session(&path.endpoint, view.ledger)
+        || view.ledger.entries().iter().any(scanned);
     view.topology.device(path).filter(|_| trusted)
 }
 

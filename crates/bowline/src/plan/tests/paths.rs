@@ -46,6 +46,19 @@ fn c15_no_login_before_the_record_is_claimed_and_set() {
     }
 }
 
+/// C15: an old open-iscsi scans by itself: below a session of our own making what comes in is new, and not stale.
+#[test]
+fn c15_a_device_below_a_session_of_our_making_is_trusted() {
+    for goal in both() {
+        let new = World::new().logged_in(1).disk(1).ok(login(1));
+        assert!(matches!(of(&new, &goal, 1), Progress::Present(_)));
+        for before in [World::new().logged_in(1).disk(1), World::new().logged_in(1).disk(1).failed(login(1))]
+        {
+            assert_eq!(of(&before, &goal, 1), Progress::Needs(delete(1)));
+        }
+    }
+}
+
 #[test]
 fn c4_a_refused_login_ends_the_path_in_both_modes_alike() {
     let world = World::new().prepared(1).ended(login(1), Ending::Final("authentication failed".into()));
