@@ -320,7 +320,8 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
         let busy = view.ledger.entries().iter().any(|entry| {
             entry.ended.is_none()
                 && match &entry.step {
-                    Step::PrepareRecord(e) | Step::Login(e) | Step::Scan { endpoint: e, .. } => e == endpoint,
+                    Step::PrepareRecord(e) | Step::Login(e) => e == endpoint,
+                    Step::Scan { endpoint: e, .. } => e == endpoint && !lost(endpoint, view),
                     _ => false,
                 }
         });
@@ -348,6 +349,12 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
         }
     }
+}
+
+/// Whether the endpoint's session has lost its connection. A scan below it then waits for as long as the session is to
+/// wait for a new one (`recovery_tmo`, 120 s by default), or until the logout: so nothing is gained by waiting for it.
+fn lost(endpoint: &Endpoint, view: &View<'_>) -> bool {
+    view.topology.session(endpoint).is_some_and(|session| !session.usable())
 }
 
 /// Whether we took a device off that SCSI host.

@@ -73,6 +73,15 @@ fn d14_nothing_is_released_while_a_step_of_ours_runs_there() {
     }
 }
 
+/// B7, C1: a scan whose session lost its connection ends with the session, and not before.
+#[test]
+fn b7_a_scan_below_a_lost_session_does_not_hold_up_its_release() {
+    let scanning = World::new().logged_in(1).running(scan(1));
+    assert_eq!(steps(scanning.detach(&undo_of(&[1]))), []);
+    let lost = scanning.session_is(1, SessionState::Failed);
+    assert_eq!(steps(lost.detach(&undo_of(&[1]))), [release(1)]);
+}
+
 #[test]
 fn d4_a_session_that_was_never_part_of_the_map_goes() {
     let world = World::new().logged_in(1).session(2, SessionState::Failed).claimed_by(2, &[ID]);
