@@ -295,11 +295,12 @@ fn of_iscsi(error: IscsiError) -> Ending {
     }
 }
 
-/// Failures of the database, and of a login of another's that is under way (a logout then gives 9, a
-/// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
+/// Failures of the database; of a login of another's that is under way (a logout then gives 9, a deletion 15: open-iscsi
+/// 2.1.8, seen on a running iscsid); and of a session that an iscsid which was started anew has not connected yet (32,
+/// `usr/initiator.c` `session_logout_task`).
 fn passes(code: Iscsiadm) -> bool {
-    use Iscsiadm::{Again, Busy, Database, Internal, SessionExists};
-    matches!(code, Database | Busy | Again | Internal | SessionExists)
+    use Iscsiadm::{Again, Busy, Database, Internal, NotConnected, SessionExists};
+    matches!(code, Database | Busy | Again | Internal | NotConnected | SessionExists)
 }
 
 fn ended(result: Fallible) -> Ending {
