@@ -156,6 +156,7 @@ ended() {
     code=0
     wait "$running" || code=$?
     took=$(((${EPOCHREALTIME/./} - began) / 1000))
+    jq -rR 'fromjson? | "[\(.at)s] \(.event) \(.endpoint.portal // .device // .map // "") \(.reason // "")"' /tmp/events
     echo "$verb: exit code $code after $took ms: $(jq -c '.error // {outcome, paths: [.paths[]?.state], warnings}' "$answer")"
     [ "$took" -le $(($1 * 1000 + 1000)) ] || fail "expected the end by $1 s, saw it after $took ms"
 }
