@@ -7,21 +7,13 @@
 # soak
 . /lab/lib.sh
 
-trouble() { # HOW DAEMON
-    case $1 in
-    stopped) lab restart "$2" ;;
-    killed)
-        # shellcheck disable=SC2046 # iscsid is two processes
-        kill -KILL $(pidof "$2")
-        lab stop "$2"
-        lab start "$2"
-        ;;
-    esac
+trouble() { # DAEMON stopped|killed
+    # shellcheck disable=SC2046 # iscsid is two processes
+    [ "$2" = stopped ] || kill -KILL $(pidof "$1")
+    lab restart "$1"
 }
 
 works_again() {
-    lab start iscsid
-    lab start multipathd
     connect_all 1
     write_pattern "$(field .device_node)" again
     verify_pattern "$(field .device_node)" again
@@ -30,36 +22,48 @@ works_again() {
     no_leftovers
 }
 
+in_connect() { # DAEMON HOW EVENT
+    step "$1 is $2 in a connect after $3"
+    begin connect 1 --deadline 80s
+    tells "$3"
+    trouble "$1" "$2"
+    ended 80
+    truthful
+    [ "$code" = 3 ] || disconnect 1
+    works_again
+}
+
+in_disconnect() { # DAEMON HOW EVENT
+    step "$1 is $2 in a disconnect after $3"
+    connect_all 1
+    begin disconnect 1 --deadline 90s
+    tells "$3"
+    trouble "$1" "$2"
+    ended 90
+    truthful
+    [ "$code" = 0 ] || disconnect 1
+    works_again
+}
+
+while_attached() { # DAEMON HOW
+    step "$1 is $2 while the volume is attached"
+    connect_all 1
+    write_pattern "$(field .device_node)" attached
+    trouble "$1" "$2"
+    verify_pattern "$(field .device_node)" attached
+    disconnect 1
+    expect_json '.outcome == "clean"'
+    works_again
+}
+
 for daemon in iscsid multipathd; do
     for how in stopped killed; do
         for stage in path_logging_in path_logged_in device_appeared; do
-            step "$daemon is $how in a connect after $stage"
-            begin connect 1 --deadline 60s
-            tells $stage
-            trouble $how $daemon
-            ended 60
-            truthful
-            [ "$code" != 0 ] || disconnect 1
-            works_again
+            in_connect $daemon $how $stage
         done
         for stage in flushing map_removing device_deleting path_logging_out; do
-            step "$daemon is $how in a disconnect after $stage"
-            connect_all 1
-            begin disconnect 1 --deadline 90s
-            tells $stage
-            trouble $how $daemon
-            ended 90
-            truthful
-            [ "$code" = 0 ] || disconnect 1
-            works_again
+            in_disconnect $daemon $how $stage
         done
-        step "$daemon is $how while the volume is attached"
-        connect_all 1
-        write_pattern "$(field .device_node)" attached
-        trouble $how $daemon
-        verify_pattern "$(field .device_node)" attached
-        disconnect 1
-        expect_json '.outcome == "clean"'
-        works_again
+        while_attached $daemon $how
     done
 done
