@@ -120,12 +120,13 @@ pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Res
     exit::run(host, program, &[]).await
 }
 
-/// `iscsiadm -m node … --logout`. No session is no error. It needs no record.
+/// `iscsiadm -m node … --logout`. That the kernel has no session is no error. It needs no record.
 ///
 /// # Errors
-/// [`Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it.
+/// [`Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it. [`Iscsiadm::NoSession`] where iscsid
+/// does not know the session that the kernel has.
 pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let absent = [Iscsiadm::NoObjects, Iscsiadm::NoSession];
+    let absent = [Iscsiadm::NoObjects];
     let program = Program { keeps_locks: false, ..records::node(endpoint, &["--logout"], limit) };
     exit::run(host, program, &absent).await
 }

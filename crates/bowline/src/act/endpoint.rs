@@ -226,13 +226,20 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     if sessions_of(context, endpoint)?.is_empty() {
         return Ok(());
     }
-    iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await.map_err(of_iscsi)?;
-    let limit = context.host.now() + Duration::from_secs(15);
+    let (said, patience) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
+        Ok(()) => ("iscsiadm ended the session", Duration::from_secs(15)),
+        // It has ended meanwhile; or iscsid was started anew, and takes the kernel's sessions over one after another
+        // (open-iscsi 2.1.8 `usr/iscsid.c` `sync_session`): then another try is worth while.
+        Err(IscsiError::Failed { code: Iscsiadm::NoSession, .. }) => {
+            ("iscsid does not know the session", Duration::from_secs(1))
+        }
+        Err(error) => return Err(of_iscsi(error)),
+    };
+    let limit = context.host.now() + patience;
     while !sessions_of(context, endpoint)?.is_empty() {
         if context.host.now() > limit {
-            return Err(Ending::Failed(
-                "iscsiadm logged out, but the session is still there after 15 s".into(),
-            ));
+            let patience = patience.as_secs();
+            return Err(Ending::Failed(format!("{said}, but it is still there after {patience} s")));
         }
         context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
     }
