@@ -226,24 +226,27 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     if sessions_of(context, endpoint)?.is_empty() {
         return Ok(());
     }
-    let (said, patience) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
-        Ok(()) => ("iscsiadm ended the session", Duration::from_secs(15)),
-        // It has ended meanwhile; or iscsid was started anew, and takes the kernel's sessions over one after another
-        // (open-iscsi 2.1.8 `usr/iscsid.c` `sync_session`): then another try is worth while.
-        Err(IscsiError::Failed { code: Iscsiadm::NoSession, .. }) => {
-            ("iscsid does not know the session", Duration::from_secs(1))
+    let (patience, failed) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
+        Ok(()) => {
+            (15, Ending::Failed("iscsiadm logged out, but the session is still there after 15 s".into()))
         }
+        Err(error) if unknown(&error) => (1, Ending::Failed(error.to_string())),
         Err(error) => return Err(of_iscsi(error)),
     };
-    let limit = context.host.now() + patience;
+    let limit = context.host.now() + Duration::from_secs(patience);
     while !sessions_of(context, endpoint)?.is_empty() {
         if context.host.now() > limit {
-            let patience = patience.as_secs();
-            return Err(Ending::Failed(format!("{said}, but it is still there after {patience} s")));
+            return Err(failed);
         }
         context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Whether a logout found no session: it has ended meanwhile. Or iscsid does not run; or it was started anew, and takes
+/// the kernel's sessions over one after another (open-iscsi 2.1.8 `usr/iscsid.c` `sync_session`).
+fn unknown(error: &IscsiError) -> bool {
+    matches!(error.code(), Some(Iscsiadm::NoObjects | Iscsiadm::NoSession))
 }
 
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
