@@ -248,17 +248,27 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     if sessions_of(context, endpoint)?.is_empty() {
         return Ok(());
     }
-    iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await.map_err(of_iscsi)?;
-    let limit = context.host.now() + Duration::from_secs(15);
+    let (patience, failed) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
+        Ok(()) => {
+            (15, Ending::Failed("iscsiadm logged out, but the session is still there after 15 s".into()))
+        }
+        Err(error) if unknown(&error) => (1, Ending::Failed(error.to_string())),
+        Err(error) => return Err(of_iscsi(error)),
+    };
+    let limit = context.host.now() + Duration::from_secs(patience);
     while !sessions_of(context, endpoint)?.is_empty() {
         if context.host.now() > limit {
-            return Err(Ending::Failed(
-                "iscsiadm logged out, but the session is still there after 15 s".into(),
-            ));
+            return Err(failed);
         }
         context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Whether a logout found no session: it has ended meanwhile. Or iscsid does not run; or it was started anew, and takes
+/// the kernel's sessions over one after another (open-iscsi 2.1.8 `usr/iscsid.c` `sync_session`).
+fn unknown(error: &IscsiError) -> bool {
+    matches!(error.code(), Some(Iscsiadm::NoObjects | Iscsiadm::NoSession))
 }
 
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
@@ -320,11 +330,12 @@ fn of_iscsi(error: IscsiError) -> Ending {
     }
 }
 
-/// Failures of the database, and of a login of another's that is under way (a logout then gives 9, a
-/// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
+/// Failures of the database; of a login of another's that is under way (a logout then gives 9, a deletion 15: open-iscsi
+/// 2.1.8, seen on a running iscsid); and of a session that an iscsid which was started anew has not connected yet (32,
+/// `usr/initiator.c` `session_logout_task`).
 fn passes(code: Iscsiadm) -> bool {
-    use Iscsiadm::{Again, Busy, Database, Internal, SessionExists};
-    matches!(code, Database | Busy | Again | Internal | SessionExists)
+    use Iscsiadm::{Again, Busy, Database, Internal, NotConnected, SessionExists};
+    matches!(code, Database | Busy | Again | Internal | NotConnected | SessionExists)
 }
 
 fn ended(result: Fallible) -> Ending {

@@ -59,6 +59,8 @@ const OPENER_PATIENCE: Duration = Duration::from_secs(60);
 const FORMING_PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
 const REMOVE_TRIES: u32 = 40;
+/// What was never handed out goes without waiting longer than this for a map that udev reads: its reads end with its disks.
+const HELD_PATIENCE: Duration = Duration::from_secs(3);
 /// Tries to remove a map that a user has open, where the data is given up: it may just be closing.
 const USED_TRIES: u32 = 3;
 /// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
@@ -81,9 +83,11 @@ pub fn plan(goal: &Detach, view: &View<'_>) -> Decision {
 /// Adds what is to be done; true when nothing is left to do, or nothing that could still succeed.
 pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let ours = Ours::of(goal, view);
-    if remove_map(goal, &ours, view, draft) && flush_disks(goal, &ours, view, draft) {
+    let go_on = remove_map(goal, &ours, view, draft);
+    let removing = !draft.is_empty();
+    if go_on && flush_disks(goal, &ours, view, draft) {
         delete_devices(goal, &ours, view, draft);
-        if ours.devices.is_empty() && ours.whole {
+        if ours.devices.is_empty() && ours.whole && !removing {
             forget(goal, view, draft);
         }
         release(goal, &ours, view, draft);
@@ -182,8 +186,8 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
         .hint("bring its paths back and disconnect again, or give the data up with --force")
 }
 
-/// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
-/// up or was never there).
+/// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, not soon or not at all, and the
+/// data was never there or is given up).
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let Some(map) = ours.map else {
         if forming(view) {
@@ -208,9 +212,14 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     }
     let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
     let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
+    let first = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
     let trying = draft.want(view, step, tries, Duration::from_millis(50));
-    // Where data counts, nothing is taken apart below a map that will not go.
-    !trying && goal.on_dirty != OnDirty::Refuse
+    match goal.on_dirty {
+        // Where data counts, nothing is taken apart below a map that will not go.
+        OnDirty::Refuse => false,
+        OnDirty::Discard => !trying,
+        OnDirty::NothingWritten => !trying || view.now.since(first) > HELD_PATIENCE,
+    }
 }
 
 /// Whether multipathd makes the map anew that was just removed: a path whose event it had not dealt with yet makes it do
@@ -320,7 +329,8 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
         let busy = view.ledger.entries().iter().any(|entry| {
             entry.ended.is_none()
                 && match &entry.step {
-                    Step::PrepareRecord(e) | Step::Login(e) | Step::Scan { endpoint: e, .. } => e == endpoint,
+                    Step::PrepareRecord(e) | Step::Login(e) => e == endpoint,
+                    Step::Scan { endpoint: e, .. } => e == endpoint && !lost(endpoint, view),
                     _ => false,
                 }
         });
@@ -348,6 +358,12 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
         }
     }
+}
+
+/// Whether the endpoint's session has lost its connection. A scan below it then waits for as long as the session is to
+/// wait for a new one (`recovery_tmo`, 120 s by default), or until the logout: so nothing is gained by waiting for it.
+fn lost(endpoint: &Endpoint, view: &View<'_>) -> bool {
+    view.topology.session(endpoint).is_some_and(|session| !session.usable())
 }
 
 /// Whether we took a device off that SCSI host.

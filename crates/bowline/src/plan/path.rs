@@ -35,6 +35,8 @@ pub enum Progress<'a> {
 
 /// Tries of a step that fails before iscsid is even asked (the node database is busy).
 const RECORD_TRIES: u32 = 4;
+/// So often iscsid is asked where nobody answers: over 7 s, so that one that is restarted is waited for.
+const ABSENCE_TRIES: u32 = 5;
 /// A disk that has not attached to its SCSI device by then never will.
 const DISK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -273,7 +275,12 @@ fn next_try<'a>(step: Step, tries: u32, base: Duration, view: &View<'a>, what: &
         return Progress::Waits { what: step.to_string(), wake: None };
     }
     let tried = view.ledger.tries(&step).count() as u32;
-    match view.ledger.last(&step) {
+    let last = view.ledger.last(&step);
+    let tries = match last {
+        Some((_, Ending::Host(_))) => tries.max(ABSENCE_TRIES),
+        _ => tries,
+    };
+    match last {
         None => Progress::Needs(step),
         Some((_, Ending::Final(why))) => Progress::Failed(format!("{what}: {why}")),
         Some((_, Ending::Ok)) if tried >= tries => Progress::Failed(format!("{what}: it took no effect")),

@@ -121,8 +121,11 @@ fn delete_devices() {
 fn end_sessions() -> Result<(), Failure> {
     for _ in 0..2 {
         if !sysfs::sessions().is_empty() {
-            let _ = run_line("timeout --signal=KILL 20 iscsiadm -m session -u");
-            gone(|| sysfs::sessions().len());
+            // Again and again: an iscsid that was just started does not know every session yet.
+            gone(|| {
+                let _ = run_line("timeout --signal=KILL 20 iscsiadm -m session -u");
+                sysfs::sessions().len()
+            });
         }
         Daemon::Iscsid.stop()?;
         // An iscsiadm that was killed in the middle would stall everyone who comes after it.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bowline_host::{Moment, Wwid};
 
-use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step};
+use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step, told};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::plan::path::Progress;
 use crate::plan::{Decision, Draft, Step, View};
-use crate::topology::MapView;
+use crate::topology::{DeviceView, MapView};
 
 /// The grace, where the caller chose none, is as long as the first path took, within these.
 const SHORTEST_GRACE: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(super) fn plan(
     {
         return still_there(map, verified, view);
     }
-    let claiming = claim(&mut draft, progress, identity, view);
+    let claiming = claim(&mut draft, goal, progress, identity, view);
     for (path, progress) in progress {
         match progress {
             Progress::Needs(Step::Scan { .. }) if claiming => draft.wait("the identity to be claimed", None),
@@ -125,10 +125,13 @@ fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<
 }
 
 /// The first path's scan tells the identity; once that is on multipath's wwids file, udev claims every further path
-/// for multipath at its first event, instead of probing it for file systems and being told to claim it afterwards.
-/// So the other scans wait for the first, but not long: true while they should.
+/// for multipath at its first event, instead of probing it for file systems and being told to claim it afterwards. The
+/// kernel knows the identity before it asks the device all that a disk needs (20 commands), so where each takes its time
+/// the first path's own event is in time for it, too. The other scans wait for the first, but not long: true while they
+/// should.
 fn claim(
     draft: &mut Draft,
+    goal: &Attach,
     progress: &[(&WantedPath, Progress<'_>)],
     identity: Option<&Wwid>,
     view: &View<'_>,
@@ -137,9 +140,10 @@ fn claim(
     if view.topology.wwid_on_file || view.topology.map.is_some() {
         return false;
     }
-    // An expected identity is claimed only once a disk has shown it: until then the journal does not know it (B4), and
+    // An expected identity is claimed only once a device has shown it: until then the journal does not know it (B4), and
     // it may be another volume's (B3).
-    if !progress.iter().any(|(_, p)| shows(p, wwid)) {
+    let shows = |device: &DeviceView| device.device.wwid.as_ref() == Some(wwid);
+    if !progress.iter().any(|(path, p)| told(goal, path, p, view).is_some_and(shows)) {
         return first_scan(draft, progress, view);
     }
     let step = Step::ClaimWwid(wwid.clone());
@@ -151,10 +155,6 @@ fn claim(
         return true;
     }
     false
-}
-
-fn shows(progress: &Progress<'_>, wwid: &Wwid) -> bool {
-    matches!(progress, Progress::Present(device) if device.device.wwid.as_ref() == Some(wwid))
 }
 
 /// One scan goes ahead; a path that does not answer holds up the others for a moment only.

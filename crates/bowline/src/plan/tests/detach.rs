@@ -73,6 +73,27 @@ fn d14_nothing_is_released_while_a_step_of_ours_runs_there() {
     }
 }
 
+/// C1, B7: under heavy loss udev reads a new map for longer than there is time for cleaning up.
+#[test]
+fn c1_a_map_that_udev_holds_does_not_hold_up_the_clean_up_of_its_disks() {
+    let held = World::new().scanned(1).map(&[1]).failed(remove_map());
+    assert_eq!(steps(held.clone().after_ms(2000).detach(&undo_of(&[1]))), [remove_map()]);
+    let held = held.after_ms(4000);
+    assert_eq!(steps(held.detach(&undo_of(&[1]))), [remove_map(), delete(1)]);
+    assert_eq!(steps(held.detach(&detach_of(&[1]))), [sync_map()], "where data counts, never");
+    let bare = held.ok(delete(1)).no_disk(1);
+    assert_eq!(steps(bare.detach(&undo_of(&[1]))), [remove_map(), release(1)], "forgotten once it is gone");
+}
+
+/// B7, C1: a scan whose session lost its connection ends with the session, and not before.
+#[test]
+fn b7_a_scan_below_a_lost_session_does_not_hold_up_its_release() {
+    let scanning = World::new().logged_in(1).running(scan(1));
+    assert_eq!(steps(scanning.detach(&undo_of(&[1]))), []);
+    let lost = scanning.session_is(1, SessionState::Failed);
+    assert_eq!(steps(lost.detach(&undo_of(&[1]))), [release(1)]);
+}
+
 #[test]
 fn d4_a_session_that_was_never_part_of_the_map_goes() {
     let world = World::new().logged_in(1).session(2, SessionState::Failed).claimed_by(2, &[ID]);

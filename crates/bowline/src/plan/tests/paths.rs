@@ -78,6 +78,22 @@ fn c4_a_login_that_may_work_later_is_tried_as_often_in_both_modes() {
     }
 }
 
+/// C4: nobody was asked, so no try of a login is lost: an iscsid that is being restarted is waited for.
+#[test]
+fn c4_an_iscsid_that_is_away_for_seven_seconds_is_waited_for() {
+    let once = Attach { login: LoginPolicy { rounds: 1, ..LoginPolicy::default() }, ..attach_to(&[1]) };
+    let mut world = World::new().prepared(1);
+    let began = world.now;
+    while of(&world, &once, 1) == Progress::Needs(login(1)) {
+        world = world.ended(login(1), Ending::Host("iscsid does not run".into()));
+        if let Progress::Waits { wake: Some(wake), .. } = of(&world, &once, 1) {
+            world.now = wake;
+        }
+    }
+    assert!(world.now.since(began) > Duration::from_secs(7));
+    assert_eq!(failure(&world, &once), "login: iscsid does not run");
+}
+
 /// C4: the number of scans is a setting of its own.
 #[test]
 fn c4_scan_attempts_do_not_depend_on_login_tries() {
