@@ -7,7 +7,7 @@
 # soak
 . /lab/lib.sh
 
-a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_record() { compgen -G "$nodes/*/*" >/dev/null; }
 
 began=$SECONDS
 bowline connect "$(connection 1)" --json --progress plain --deadline 40s >"$answer" &
