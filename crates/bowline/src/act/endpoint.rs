@@ -139,11 +139,16 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
 }
 
 /// A login that failed has had its tries inside iscsid; what the target refuses for good is final. LIO refuses wrong CHAP
-/// credentials with the general "initiator error" (seen: exit code 19), so that is said with them in mind.
+/// credentials with the general "initiator error" (seen: exit code 19), and with open-iscsi 2.1.11 missing ones, too, so
+/// that is said with them in mind.
 fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     match error {
-        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } if context.chap.is_some() => {
-            Ending::Final(format!("{error}; authentication may have failed: check the CHAP credentials"))
+        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } => {
+            let chap = match context.chap {
+                Some(_) => "authentication may have failed: check the CHAP credentials",
+                None => "the target may ask for authentication (CHAP), and the connection has no credentials",
+            };
+            Ending::Final(format!("{error}; {chap}"))
         }
         IscsiError::Failed { code, .. } if !code.is_final() && !code.is_iscsid_unreachable() => {
             Ending::Failed(error.to_string())
