@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Moment, scsi};
+use bowline_host::{Hctl, Lun, Moment, scsi};
 
 use super::{Context, of_error, of_state};
 use crate::claims::{self, Claim};
 use crate::error::Error;
+use crate::journal;
 use crate::ledger::Ending;
 
 /// One call of iscsiadm that works on the database. Its own lock is waited for up to 30 s (open-iscsi 2.1.8
@@ -188,9 +189,16 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     claim.users.remove(context.id);
     if claim.users.is_empty() {
-        if claim.made_session && !serves_others(context, endpoint)? {
-            outlast_login(context, &claim).await?;
-            end_sessions(context, endpoint).await?;
+        if claim.made_session {
+            let below = luns_below(context, endpoint)?;
+            if let Some(lun) = own_among(context, endpoint, &below)? {
+                // A scan that was under way has brought it in since the plan was made; it goes first (D14).
+                return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
+            }
+            if below.is_empty() {
+                outlast_login(context, &claim).await?;
+                end_sessions(context, endpoint).await?;
+            }
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;
@@ -198,11 +206,19 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
-fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
+/// The LUNs below the sessions of the endpoint: a session that serves another one stays, whose it is does not matter.
+fn luns_below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Lun>, Ending> {
     let sessions = sessions_of(context, endpoint)?;
     let devices = scsi::addresses(context.host).map_err(of_error)?;
-    Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
+    let is_below = |hctl: &Hctl| sessions.iter().any(|session| session.scsi_host == hctl.host);
+    Ok(devices.into_iter().filter(is_below).map(|hctl| hctl.lun).collect())
+}
+
+/// The LUN of this attachment, if it is among them.
+fn own_among(context: Context<'_>, endpoint: &Endpoint, luns: &[Lun]) -> Result<Option<Lun>, Ending> {
+    let journal = journal::load(context.host, context.id).map_err(of_state)?;
+    let paths = journal.map(|journal| journal.paths).unwrap_or_default();
+    Ok(paths.iter().find(|path| path.endpoint == *endpoint && luns.contains(&path.lun)).map(|path| path.lun))
 }
 
 /// A login of a process that died may still be under way in iscsid, which cannot be told to stop: before TCP has

@@ -298,7 +298,7 @@ fn without_map(
             }
         }
     }
-    let mut error = Error::new(ErrorKind::NotAttached, "no usable multipath map could be formed in time");
+    let mut error = Error::new(ErrorKind::NotAttached, "no usable multipath map could be formed");
     for (path, p) in progress {
         if let Progress::Failed(why) = p {
             error = error.cause(format!("{}: {why}", path.endpoint));
@@ -307,9 +307,7 @@ fn without_map(
     for what in draft.waiting {
         error = error.cause(format!("still waiting for {what}"));
     }
-    if let Some(why) = why_no_map(view) {
-        error = error.cause(why);
-    }
+    error = why_no_map(view).filter(|_| view.topology.map.is_none()).into_iter().fold(error, Error::cause);
     Decision::Refused(
         error.hint("see what multipathd says of the device: multipathd show paths; is it blacklisted?"),
     )
