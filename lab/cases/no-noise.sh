@@ -30,7 +30,7 @@ modprobe loop
 loop=$(losetup --find --show "$device")
 at_end "losetup -d $loop 2>/dev/null || :"
 expect_exit 5 disconnect 1 --deadline 12s
-expect_json '[.error.causes[] | select(contains("remove map"))] | length == 1'
+expect_json '[.error.causes[] | select(contains("multipathd says"))] | length == 1'
 expect_host '(.maps | length) == 1 and (.sessions | length) == 4'
 
 step "it lets go while the removal is tried"
