@@ -21,29 +21,30 @@ plant() { # TARGET LINK…
         at_end "rm -f $link"
     done
 }
-links=(/dev/disk/by-path/ip-10.0.{1,2,3,4}.2:3260-iscsi-"$iqn"-lun-1)
+plant_all() {
+    plant "../../$disk" "/dev/disk/by-path/ip-10.0.1.2:3260-iscsi-$iqn-lun-1" "/dev/disk/by-id/wwn-0x${wwid#3}" "/dev/disk/by-id/scsi-$wwid"
+    plant "../../$map" "/dev/disk/by-id/dm-uuid-mpath-$wwid"
+    plant "../$map" "/dev/mapper/$wwid"
+    plant ../../sdzz /dev/disk/by-path/ip-10.0.{2,3,4}.2:3260-iscsi-"$iqn"-lun-1
+    plant ../../dm-99 "/dev/disk/by-id/dm-name-$wwid"
+}
 
-for target in "$disk $map" "sdzz dm-99"; do
-    read -r to_disk to_map <<<"$target"
-    step "links of volume 1 lead to $target"
-    plant "../../$to_disk" "${links[@]}" "/dev/disk/by-id/wwn-0x${wwid#3}" "/dev/disk/by-id/scsi-$wwid"
-    plant "../../$to_map" "/dev/disk/by-id/dm-uuid-mpath-$wwid" "/dev/disk/by-id/dm-name-$wwid"
-    plant "../$to_map" "/dev/mapper/$wwid"
-    step "disconnect of what is not there touches nothing"
-    disconnect 1
-    expect_json '.outcome == "unchanged"'
-    connect_all 1
-    expect_json ".wwid == \"$wwid\" and ([.paths[].device] | index(\"$disk\")) == null"
-    [ "$(dmsetup info -c --noheadings -o uuid "$(field .device_node)")" = "mpath-$wwid" ] || fail "$(field .device_node) is not the map"
-    write_pattern "$(field .device_node)" one
-    step "and again before disconnect"
-    plant "../../$to_disk" "${links[@]}" "/dev/disk/by-id/wwn-0x${wwid#3}" "/dev/disk/by-id/scsi-$wwid"
-    plant "../$to_map" "/dev/mapper/$wwid"
-    disconnect 1
-    expect_json '.outcome == "clean"'
-    expect_host '(.sessions | length) == 4 and (.maps | length) == 1 and (.scsi_devices | length) == 4'
-    verify_pattern "$other" other
-done
+step "links of volume 1 lead to volume 2, and to nothing: a disconnect finds nothing by them"
+plant_all
+disconnect 1
+expect_json '.outcome == "unchanged"'
+step "nor does connect"
+connect_all 1
+expect_json ".wwid == \"$wwid\" and ([.paths[].device] | index(\"$disk\")) == null"
+node=$(readlink "$(field .device_node)")
+[ "$(cat "/sys/block/${node##*/}/dm/uuid")" = "mpath-$wwid" ] || fail "$(field .device_node) leads to $node, which is not the map"
+write_pattern "$(field .device_node)" one
+step "nor a disconnect of what is there"
+plant_all
+disconnect 1
+expect_json '.outcome == "clean"'
+expect_host '(.sessions | length) == 4 and (.maps | length) == 1 and (.scsi_devices | length) == 4'
+verify_pattern "$other" other
 
 step "a file stands where the map's node should be"
 rm -f "/dev/mapper/$wwid"
