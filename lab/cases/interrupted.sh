@@ -18,7 +18,7 @@ interrupt() { # SIGNAL CONDITION…: sent as soon as the condition holds
     no_leftovers
 }
 
-a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_record() { compgen -G "$nodes/*/*" >/dev/null; }
 a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }
 a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
 

@@ -9,6 +9,10 @@ trap 'echo "FAILED in line $LINENO of $0: $BASH_COMMAND (exit code $?)" >&2' ERR
 answer=/tmp/answer.json
 iqn=$(lab connection 1 | jq -r .data.target_iqn)
 
+# Where open-iscsi keeps its node records: Debian 13 has them in a folder of their own.
+nodes=/etc/iscsi/nodes
+[ ! -d /var/lib/iscsi ] || nodes=/var/lib/iscsi/nodes
+
 step() { echo "== $*"; }
 
 fail() {
@@ -97,7 +101,7 @@ verify_pattern() {
 }
 
 # The node records with all their values, and the WWIDs that multipath has on file.
-records() { find /etc/iscsi/nodes -type f -exec grep -H . {} + | sort; }
+records() { find "$nodes" -type f -exec grep -H . {} + | sort; }
 wwids() { grep '^/' /etc/multipath/wwids || :; }
 
 # What an administrator does by hand.

@@ -9,8 +9,9 @@
 
 # iscsiadm as it was then, in the one way that counts: it refuses the setting as 2.0.873 does (usr/idbm.c,
 # idbm_verify_param), and its records do not have it. iscsid then scans, as it does without being told otherwise.
-cat >/usr/local/sbin/iscsiadm <<'OLD'
-#!/bin/bash
+{
+    printf '#!/bin/bash\nnodes=%s\n' "$nodes"
+    cat <<'OLD'
 target= portal=
 for ((n = 1; n <= $#; n++)); do
     next=$((n + 1))
@@ -25,10 +26,11 @@ for ((n = 1; n <= $#; n++)); do
 done
 /usr/sbin/iscsiadm "$@"
 code=$?
-record=/etc/iscsi/nodes/$target/${portal%:*},${portal##*:}
+record=$nodes/$target/${portal%:*},${portal##*:}
 [ ! -f "$record" ] || sed -i '/^node.session.scan/d' "$record"
 exit $code
 OLD
+} >/usr/local/sbin/iscsiadm
 chmod +x /usr/local/sbin/iscsiadm
 at_end rm /usr/local/sbin/iscsiadm
 

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::exit::Iscsiadm;
 
-/// Where open-iscsi keeps its records: Debian and upstream's default, then Red Hat and SUSE. iscsiadm knows one
-/// of them only (`ISCSI_DB_ROOT`, fixed when it was built), so the first that exists is taken and no other.
-const ROOTS: [&str; 2] = ["/etc/iscsi/nodes", "/var/lib/iscsi/nodes"];
+/// Where open-iscsi keeps its records: its default from 2.1.9 on (so Debian 13) and always Red Hat's, then what it was
+/// before. iscsiadm knows one of them only, fixed when it was built. An upgrade may leave the older one behind, so the
+/// first that exists is taken and no other.
+const ROOTS: [&str; 2] = ["/var/lib/iscsi/nodes", "/etc/iscsi/nodes"];
 
 /// A node record in open-iscsi's database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

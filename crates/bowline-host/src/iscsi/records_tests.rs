@@ -48,10 +48,16 @@ fn both_layouts_and_ipv6_are_found_and_garbage_is_passed_over() {
 }
 
 #[test]
-fn the_other_root_is_used_where_the_first_is_not_there() {
-    let file = format!("/var/lib/iscsi/nodes/{IQN}/10.0.0.1,3260,1/default");
-    let host = FakeHost::default().file(&file, RECORD);
-    assert_eq!(all_records(&host).unwrap()[0].path, file);
+fn the_older_root_is_used_where_the_newer_is_not_there() {
+    let older = path("10.0.0.2,3260");
+    let newer = format!("/var/lib/iscsi/nodes/{IQN}/10.0.0.1,3260,1/default");
+    let host = FakeHost::default().file(&older, RECORD);
+    assert_eq!(all_records(&host).unwrap()[0].path, older);
+    let upgraded = host.file(&newer, RECORD);
+    assert_eq!(
+        all_records(&upgraded).unwrap().iter().map(|record| &record.path).collect::<Vec<_>>(),
+        [&newer]
+    );
     assert!(all_records(&FakeHost::default()).unwrap().is_empty());
 }
 

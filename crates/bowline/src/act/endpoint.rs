@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Hctl, Moment, openers, scsi};
+use bowline_host::{Hctl, Lun, Moment, openers, scsi};
 
 use super::{Context, of_error, of_state, volume};
 use crate::claims::{self, Claim};
 use crate::error::Error;
+use crate::journal;
 use crate::ledger::Ending;
 
 /// One call of iscsiadm that works on the database. Its own lock is waited for up to 30 s (open-iscsi 2.1.8
@@ -140,11 +141,16 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
 }
 
 /// A login that failed has had its tries inside iscsid; what the target refuses for good is final. LIO refuses wrong CHAP
-/// credentials with the general "initiator error" (seen: exit code 19), so that is said with them in mind.
+/// credentials with the general "initiator error" (seen: exit code 19), and with open-iscsi 2.1.11 missing ones, too, so
+/// that is said with them in mind.
 fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     match error {
-        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } if context.chap.is_some() => {
-            Ending::Final(format!("{error}; authentication may have failed: check the CHAP credentials"))
+        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } => {
+            let chap = match context.chap {
+                Some(_) => "authentication may have failed: check the CHAP credentials",
+                None => "the target may ask for authentication (CHAP), and the connection has no credentials",
+            };
+            Ending::Final(format!("{error}; {chap}"))
         }
         IscsiError::Failed { code, .. } if !code.is_final() && !code.is_iscsid_unreachable() => {
             Ending::Failed(error.to_string())
@@ -184,9 +190,16 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     claim.users.remove(context.id);
     if claim.users.is_empty() {
-        if claim.made_session && !serves_others(context, &claim).await? {
-            outlast_login(context, &claim).await?;
-            end_sessions(context, endpoint).await?;
+        if claim.made_session {
+            let below = below(context, endpoint)?;
+            if let Some(lun) = own_among(context, endpoint, &below)? {
+                // A scan that was under way has brought it in since the plan was made; it goes first (D14).
+                return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
+            }
+            if !serves_others(context, &claim, &below).await? {
+                outlast_login(context, &claim).await?;
+                end_sessions(context, endpoint).await?;
+            }
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;
@@ -194,20 +207,32 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter. Where sessions of ours bring
-/// in LUNs by themselves (C15), one that nobody holds is nobody's, and goes first.
-async fn serves_others(context: Context<'_>, claim: &Claim) -> Result<bool, Ending> {
-    let sessions = sessions_of(context, &claim.endpoint)?;
+/// The devices below the sessions of the endpoint.
+fn below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Hctl>, Ending> {
+    let sessions = sessions_of(context, endpoint)?;
+    let devices = scsi::addresses(context.host).map_err(of_error)?;
+    let is_below = |hctl: &Hctl| sessions.iter().any(|session| session.scsi_host == hctl.host);
+    Ok(devices.into_iter().filter(is_below).collect())
+}
+
+/// The LUN of this attachment, if it is among them.
+fn own_among(context: Context<'_>, endpoint: &Endpoint, below: &[Hctl]) -> Result<Option<Lun>, Ending> {
+    let journal = journal::load(context.host, context.id).map_err(of_state)?;
+    let paths = journal.map(|journal| journal.paths).unwrap_or_default();
+    let is_there = |lun: &Lun| below.iter().any(|hctl| hctl.lun == *lun);
+    Ok(paths.into_iter().filter(|path| path.endpoint == *endpoint).map(|path| path.lun).find(is_there))
+}
+
+/// Whether a session has to stay for one of those devices: whose it is does not matter. Where sessions of ours bring in
+/// LUNs by themselves (C15), one that nobody holds is nobody's, and goes.
+async fn serves_others(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<bool, Ending> {
     let mut serves = false;
-    for hctl in scsi::addresses(context.host).map_err(of_error)? {
-        if !sessions.iter().any(|session| session.scsi_host == hctl.host) {
-            continue;
-        }
-        if !claim.scans_by_itself || is_held(context, hctl)? {
+    for hctl in below {
+        if !claim.scans_by_itself || is_held(context, *hctl)? {
             serves = true;
             continue;
         }
-        match volume::delete(context, hctl, false).await {
+        match volume::delete(context, *hctl, false).await {
             Ending::Ok => {}
             ending => return Err(ending),
         }

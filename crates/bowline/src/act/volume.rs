@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_host::host::Blocking;
+use bowline_host::multipath::Reply;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, multipath, scsi};
 
@@ -41,8 +42,12 @@ pub(super) async fn hear_multipathd(context: Context<'_>, device: &BlockName) ->
     }
 }
 
+/// A device that multipathd's configuration excludes stays excluded until that is changed.
 pub(super) async fn add_path(context: Context<'_>, device: &BlockName) -> Ending {
-    of_reply(multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await)
+    match multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await {
+        Ok(Reply::Blacklisted) => Ending::Final(format!("multipathd says that {device} is blacklisted")),
+        reply => of_reply(reply),
+    }
 }
 
 pub(super) async fn add_map(context: Context<'_>, wwid: &Wwid) -> Ending {

@@ -12,7 +12,7 @@ use lab_wire::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::configuration::{records_as_they_were, unconfigure_multipath};
-use super::leftovers::{BINDINGS, DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers, look};
+use super::leftovers::{BINDINGS, Leftovers, STATE, WWIDS, discovery_folders, leftovers, look, node_folder};
 use super::sysfs::{self, entries, name};
 use crate::daemons::{Daemon, ask_multipathd, processes};
 use crate::faults;
@@ -139,7 +139,7 @@ fn end_sessions() -> Result<(), Failure> {
 }
 
 fn remove_records() {
-    for folder in [RECORDS, STATE].into_iter().chain(DISCOVERIES) {
+    for folder in discovery_folders().chain([node_folder(), STATE.into()]) {
         let _ = fs::remove_dir_all(folder);
     }
     for file in [WWIDS, BINDINGS] {
