@@ -191,7 +191,10 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let Some(map) = ours.map else {
         if forming(view) {
-            draft.wait("multipathd's new map to show", Some(view.now + Duration::from_millis(50)));
+            draft.wait(
+                "the removed map to go, or multipathd's new one to show",
+                Some(view.now + Duration::from_millis(50)),
+            );
             return false;
         }
         return true;
@@ -222,15 +225,17 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     }
 }
 
-/// Whether multipathd makes the map anew that was just removed: a path whose event it had not dealt with yet makes it do
-/// so. While the map comes into being its device holds the disks and has no identity yet; then it is removed again.
+/// Whether what holds the disks is the map that was just removed. While it goes, it holds them and has no identity any
+/// more. And multipathd may make it anew: a path whose event it had not dealt with yet makes it do so, and while the new
+/// map comes into being it has no identity yet; then it is removed again.
 fn forming(view: &View<'_>) -> bool {
-    let removed = view.ledger.entries().iter().rev().find_map(|entry| match (&entry.step, &entry.ended) {
-        (Step::RemoveMap { .. }, Some((when, _))) => Some(*when),
-        _ => None,
+    let removal =
+        view.ledger.entries().iter().rev().find(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+    let lately = removal.is_some_and(|entry| {
+        entry.ended.as_ref().is_none_or(|(when, _)| view.now.since(*when) < FORMING_PATIENCE)
     });
     view.topology.map.is_none()
-        && removed.is_some_and(|when| view.now.since(when) < FORMING_PATIENCE)
+        && lately
         && view.topology.openers.iter().any(|opener| matches!(opener, Opener::Holder(_)))
 }
 

@@ -246,6 +246,17 @@ fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
     assert_eq!(steps(theirs.detach(&journaled)), [delete(1)], "B4: the journal tells what was scanned there");
 }
 
+/// D7, D10: a map that is on its way out holds its disks for a moment without an identity.
+#[test]
+fn d7_a_map_that_is_going_is_not_taken_for_a_user() {
+    let mut going = World::new().scanned(1).ok(sync_map()).running(remove_map());
+    going.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    assert_eq!(steps(going.detach(&detach_of(&[1]))), []);
+    let mut stranger = World::new().scanned(1);
+    stranger.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    assert!(refusal(stranger.detach(&detach_of(&[1]))).to_string().contains("in use"));
+}
+
 /// D7, D14: multipathd, not done with a path's event yet, makes the map anew: that is no user, and it goes again.
 #[test]
 fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
