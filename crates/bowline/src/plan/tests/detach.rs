@@ -263,7 +263,7 @@ fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
     let mut forming = unmapped();
     forming.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
     assert_eq!(steps(forming.detach(&detach_of(&[1, 2]))), []);
-    assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("new map"));
+    assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("removed map to go"));
     let anew = unmapped().after_ms(1000).map(&[1, 2]);
     assert_eq!(steps(anew.detach(&detach_of(&[1, 2]))), [remove_map()]);
     let error = refusal(forming.after_ms(10_000).detach(&detach_of(&[1, 2])));
