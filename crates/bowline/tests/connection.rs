@@ -117,8 +117,10 @@ fn lists_without_their_partners_leave_the_single_triple() {
     refused(&json!({"target_portal": "10.0.0.1", "target_iqn": IQN}), "target_lun", "missing");
 }
 
+/// C18: letter case, a portal group tag or the spelling of an address makes no second path; a target's name stays as it
+/// was written first.
 #[test]
-fn duplicates_are_dropped_in_normal_form() {
+fn c18_duplicates_are_dropped_in_normal_form() {
     let data = lists(
         &["[FE80::A]:3260,1", "[fe80:0::a]:3260", "10.0.0.1:3260,2", "10.0.0.1"],
         &["IQN.A:1", "iqn.a:1", "iqn.a:1", "iqn.a:2"],
@@ -126,7 +128,7 @@ fn duplicates_are_dropped_in_normal_form() {
     );
     assert_eq!(
         paths(&data),
-        ["[fe80::a]:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:2 1"]
+        ["[fe80::a]:3260 IQN.A:1 1", "10.0.0.1:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:2 1"]
     );
 }
 

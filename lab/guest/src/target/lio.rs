@@ -99,6 +99,14 @@ pub fn set_cache(spec: &Spec, volume: u16, on: bool) -> Result<(), Failure> {
     write(&backstore(spec, volume)?.join("attrib/emulate_write_cache"), if on { "1" } else { "0" })
 }
 
+/// Protects the volumes from writing, or no more. With its access lists made by themselves, LIO takes this from the
+/// portal group when an initiator logs in (Linux 6.1 `core_tpg_add_node_to_devs`).
+pub fn write_protect(spec: &Spec, on: bool) -> Result<(), Failure> {
+    let value = if on { "1" } else { "0" };
+    let attribute = |iqn: &String| group(iqn).join("attrib/demo_mode_write_protect");
+    layout::iqns(spec).iter().try_for_each(|iqn| write(&attribute(iqn), value))
+}
+
 fn make_backstore(volume: u16) -> Result<(), Failure> {
     volumes::set_size(volume, VOLUME_SIZE)?;
     let folder = Path::new(CORE).join(volumes::name(volume));
