@@ -1,6 +1,7 @@
 //! Connection properties: one test for each rule, and properties that hold for any input.
 
 use bowline::connection::{MAX_BYTES, MAX_PATHS};
+use bowline::journal::id_of;
 use bowline::{Connection, ConnectionError};
 use bowline_host::Lun;
 use serde_json::{Value, json};
@@ -130,6 +131,17 @@ fn c18_duplicates_are_dropped_in_normal_form() {
         paths(&data),
         ["[fe80::a]:3260 IQN.A:1 1", "10.0.0.1:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:2 1"]
     );
+}
+
+/// C16, C18: a volume is known by its target's name in any letter case.
+#[test]
+fn c16_c18_the_letter_case_makes_no_other_volume() {
+    let paths = |iqn: &str| read(&single(json!({"target_iqn": iqn}))).unwrap().paths;
+    let (written, folded) =
+        (paths("iqn.2000-01.com.example:Array.Target-1"), paths("iqn.2000-01.com.example:array.target-1"));
+    assert_eq!(written, folded);
+    assert_eq!(id_of(&written), id_of(&folded));
+    assert_eq!(written[0].endpoint.iqn.as_str(), "iqn.2000-01.com.example:Array.Target-1");
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn both_layouts_and_ipv6_are_found_and_garbage_is_passed_over() {
 /// C18: iscsiadm knows a record by the name of its directory, byte by byte.
 #[test]
 fn c18_a_record_is_found_in_any_letter_case_and_keeps_its_own() {
-    let host = FakeHost::default().file("/etc/iscsi/nodes/iqn.2026-11.net.example:Volume-1/10.0.0.1,3260", RECORD);
+    let host =
+        FakeHost::default().file("/etc/iscsi/nodes/iqn.2026-11.net.example:Volume-1/10.0.0.1,3260", RECORD);
     let found = records_of(&host, &IQN.parse().unwrap()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].endpoint, endpoint("10.0.0.1"));
