@@ -67,6 +67,15 @@ disconnect "$(through his 22)"
 expect_same "the administrator's host" "$before" "$(host .; records)"
 lab clean
 
+step "a portal that is taken: open-iscsi keeps one record of a portal whose group tag is unknown"
+connect 22 --single-path
+before=$(host .; records)
+expect_exit 3 connect "$(through his 23 --portals 1)"
+expect_json 'any(.error.causes[]; contains("the record of interface default is in its place"))'
+expect_same "the host" "$before" "$(host .; records)"
+disconnect 22
+no_leftovers
+
 step "one that does not exist, and one that needs hardware"
 for name in nowhere iser; do
     expect_exit 3 connect "$(through $name 22)" --deadline 60s
