@@ -3,7 +3,7 @@
 # with the target's name in another letter case. One session for each endpoint, four paths. A host name is refused.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C1
-# limit: 120s
+# limit: 180s
 . /lab/lib.sh
 
 step "four endpoints, written in eight ways"

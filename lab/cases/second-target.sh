@@ -4,7 +4,7 @@
 # second target behind the same portals, each session is scanned on its own, and all paths make one map.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C13 C16 D4
-# limit: 90s
+# limit: 180s
 . /lab/lib.sh
 
 targets=/sys/kernel/config/target/iscsi
