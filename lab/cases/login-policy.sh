@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C4 C10
 # limit: 120s
+# soak
 . /lab/lib.sh
 
 at_target() { nsenter --net=/run/netns/target iptables -w "$@"; }

@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C2 C3 D4 B1 B7
 # limit: 120s
+# soak
 . /lab/lib.sh
 
 lab reject 2 4

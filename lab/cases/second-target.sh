@@ -5,6 +5,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C13 C16 D4
 # limit: 180s
+# soak
 . /lab/lib.sh
 
 targets=/sys/kernel/config/target/iscsi

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
 use crate::plan::path::Progress;
 use crate::plan::{Decision, Draft, Step, View};
-use crate::topology::{DeviceView, MapView};
+use crate::topology::{DeviceView, MapView, SessionView};
 
 /// The grace, where the caller chose none, is as long as the first path took, within these.
 const SHORTEST_GRACE: Duration = Duration::from_secs(1);
@@ -308,7 +308,11 @@ fn without_map(
         error = error.cause(format!("still waiting for {what}"));
     }
     error = why_no_map(view).filter(|_| view.topology.map.is_none()).into_iter().fold(error, Error::cause);
-    Decision::Refused(
-        error.hint("see what multipathd says of the device: multipathd show paths; is it blacklisted?"),
-    )
+    let answers = |path: &WantedPath| view.topology.session(&path.endpoint).is_some_and(SessionView::usable);
+    Decision::Refused(error.hint(match goal.paths.iter().any(answers) {
+        true => "see what multipathd says of the device: multipathd show paths; is it blacklisted?",
+        false => {
+            "every session has lost its connection: check that the portals can be reached from this host"
+        }
+    }))
 }
