@@ -57,14 +57,14 @@ while_attached() { # DAEMON HOW
 }
 
 for daemon in iscsid multipathd; do
-    for how in stopped killed; do
-        for stage in path_logging_in path_logged_in device_appeared; do
-            in_connect $daemon $how $stage
-        done
-        # A logout that iscsid does not live to finish nobody can finish (docs/findings.md): not those stages for iscsid.
-        for stage in flushing map_removing $([ $daemon = iscsid ] || echo device_deleting path_logging_out); do
-            in_disconnect $daemon $how $stage
-        done
-        while_attached $daemon $how
+    for stage in path_logging_in path_logged_in device_appeared; do
+        in_connect $daemon killed $stage
     done
+    # A logout that iscsid does not live to finish nobody can finish (docs/findings.md): not those stages for iscsid.
+    for stage in flushing map_removing $([ $daemon = iscsid ] || echo device_deleting path_logging_out); do
+        in_disconnect $daemon killed $stage
+    done
+    while_attached $daemon killed
+    in_connect $daemon stopped path_logged_in
+    in_disconnect $daemon stopped flushing
 done

@@ -70,7 +70,7 @@ with_data() {
     disconnect 1
 }
 
-for dead in "1" "1 2" "1 2 3 4"; do
+for dead in "1" "1 2 3 4"; do
     for stage in path_logged_in device_appeared map_requested path_joined; do
         in_connect "$dead" $stage
     done
@@ -78,4 +78,6 @@ for dead in "1" "1 2" "1 2 3 4"; do
         in_disconnect "$dead" $stage
     done
 done
+in_connect "1 2" device_appeared
+in_disconnect "1 2" map_removing
 with_data

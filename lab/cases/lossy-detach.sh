@@ -2,7 +2,7 @@
 # A detach under heavy loss, while udev still reads the devices: it waits for the readers, and is clean.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D2 D4 D7 D13 B7
-# limit: 600s
+# limit: 1200s
 # soak
 . /lab/lib.sh
 
@@ -13,8 +13,8 @@ for rate in 30% 50%; do
         write_pattern "$(field .device_node)" "$rate"
         lab drop $rate
         [ "$readers" = "of the connect" ] || udevadm trigger -c change -s block
-        begin disconnect 1 --deadline 200s
-        ended 200
+        begin disconnect 1 --deadline 400s
+        ended 400
         truthful
         [ "$code" = 0 ] || fail "expected it to be clean"
         lab heal
