@@ -255,17 +255,45 @@ fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
 /// connected there is no session to log out from. It lands, or it is over when it was bound to be. A time that is
 /// farther away than any login stems from another boot.
 async fn outlast_login(context: Context<'_>, claim: &Claim) -> Fallible {
-    let Some(until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
+    let host = context.host;
+    let Some(mut until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
         return Ok(());
     };
-    let host = context.host;
-    if until.since(host.now()) > LONGEST_LOGIN {
+    let left = until.since(host.now());
+    if left > LONGEST_LOGIN {
         return Ok(());
+    }
+    if left > context.login.bound() + LOGIN_SLACK && sessions_of(context, &claim.endpoint)?.is_empty() {
+        until = heard_by_iscsid(context, claim).await?;
     }
     while host.now() < until && !sessions_of(context, &claim.endpoint)?.iter().any(is_up) {
         host.sleep_until(host.now() + Duration::from_millis(50)).await;
     }
     Ok(())
+}
+
+/// Until when a login that iscsid had not answered may take. Its requests are dealt with in their order, so once it has
+/// answered a later one it has begun with that login, or has never got it. The later one is a login to the same place:
+/// where that is under way or up, iscsid says so, and what it makes otherwise is logged out of.
+async fn heard_by_iscsid(context: Context<'_>, claim: &Claim) -> Result<Moment, Ending> {
+    let host = context.host;
+    let limit = context.login.bound() + LOGIN_SLACK;
+    match iscsi::login(host, &claim.endpoint, limit).await {
+        Err(IscsiError::Failed { code: Iscsiadm::SessionExists, .. }) => Ok(host.now() + limit),
+        Err(IscsiError::Host(error)) if error.is_timeout() => {
+            // Now there are two that may land.
+            let until = host.now() + LONGEST_LOGIN - Duration::from_secs(1);
+            let mut stored = load(context, &claim.endpoint)?;
+            stored.login_until = Some(until.0.as_millis() as u64);
+            claims::store(host, &stored).map_err(of_state)?;
+            Err(Ending::Failed(format!(
+                "iscsid has not answered within {} s; it may still log in",
+                limit.as_secs()
+            )))
+        }
+        // Also where iscsid does not run: what it had not begun has ended with it.
+        _ => Ok(host.now()),
+    }
 }
 
 fn is_up(session: &Session) -> bool {
