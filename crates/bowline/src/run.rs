@@ -302,13 +302,12 @@ impl<'a> Runner<'a> {
     /// that its disks hold nothing then; and that we scan below a session of others, where a disk tells nothing of whose
     /// it is.
     fn before(&mut self, step: &Step, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
-        let synced = |entry: &crate::ledger::Entry| {
-            matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Ok))))
-        };
+        let syncs = || self.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let news = match step {
             Step::RemoveMap { .. } if !journal.flushed => {
-                journal.flushed = self.ledger.entries().iter().any(synced);
+                journal.flushed =
+                    syncs().next().is_some() && syncs().all(|entry| self.ledger.succeeded(&entry.step));
                 journal.flushed
             }
             Step::Scan { endpoint, .. } if !claims.get(endpoint).is_some_and(|claim| claim.made_session) => {
