@@ -131,3 +131,45 @@ scan_by_hand() { # PORTAL LUN
     echo "0 0 $2" >"/sys/class/scsi_host/$(scsi_host_of "$1")/scan"
     udevadm settle
 }
+
+# Partition N of a map or a disk, and two of them, of which the host has heard.
+part() { [[ $1 == /dev/mapper/* ]] && echo "$1-part$2" || echo "$1$2"; }
+partition() { # DEVICE
+    printf 'label: gpt\nsize=24MiB\nsize=24MiB\n' | sfdisk --quiet --wipe always "$1"
+    wait_until 30 "$1 has partitions" test -b "$(part "$1" 2)"
+    udevadm settle
+}
+
+# A file system on a device, mounted at /tmp/mounted, and files that only the page cache has; whether they are there.
+make_files() { # DEVICE
+    mkfs.ext4 -q "$1"
+    mount_at "$1"
+    pattern "$1" >/tmp/mounted/big
+    echo precious >/tmp/mounted/file
+    (cd /tmp/mounted && sha256sum big file) >/tmp/sums
+}
+verify_files() { # DEVICE
+    fsck.ext4 -n -f "$1" >/tmp/fsck || fail "the file system on $1 is damaged: $(cat /tmp/fsck)"
+    mount_at "$1"
+    (cd /tmp/mounted && sha256sum --quiet --check /tmp/sums) || fail "the files on $1 are not what was written"
+    umount /tmp/mounted
+}
+mount_at() { # DEVICE
+    mkdir -p /tmp/mounted
+    at_end "umount --lazy /tmp/mounted 2>/dev/null || :"
+    mount "$1" /tmp/mounted
+}
+
+# A disconnect is refused because of something whose name is said, and the attachment is whole.
+refused() { # VOLUME WORD IN ITS CAUSES
+    local before
+    before=$(host 'del(.dev_links)')
+    expect_exit 5 disconnect "$1"
+    expect_json ".error.kind == \"refused\" and .error.leftovers == [] and any(.error.causes[]; contains(\"$2\"))"
+    expect_same "the host" "$before" "$(host 'del(.dev_links)')"
+}
+clean_disconnect() { # VOLUME [OPTION]…
+    disconnect "$@"
+    expect_json '.outcome == "clean" and .leftovers == [] and .warnings == []'
+    no_leftovers
+}

@@ -113,6 +113,17 @@ pub fn layer(host: &dyn Host, block: &BlockDevice) -> Result<Layer, HostError> {
     Ok(Layer { name, number, kind, open_count })
 }
 
+/// Whether a layer that was seen before is still there.
+///
+/// # Errors
+/// As [`upon`].
+pub fn is_there(host: &dyn Host, seen: &Layer) -> Result<bool, HostError> {
+    match scsi::block_device(host, &seen.name)?.filter(|block| block.number == seen.number) {
+        Some(block) => Ok(layer(host, &block)?.kind == seen.kind),
+        None => Ok(false),
+    }
+}
+
 fn attribute_of(name: &BlockName, attribute: &str) -> String {
     format!("/sys/class/block/{name}/dm/{attribute}")
 }

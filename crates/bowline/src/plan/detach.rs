@@ -485,6 +485,5 @@ pub fn failures(view: &View<'_>) -> Vec<String> {
         })
         .collect();
     lines.reverse();
-    lines.extend(users(view).map(|user| format!("in use: {user}")));
     lines
 }
