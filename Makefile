@@ -4,7 +4,7 @@
 help:
 	@echo 'make demo   watch a volume being attached, used while half of its portals are dead, and given back'
 	@echo 'make test   every check, the cases on a real kernel included'
-	@echo 'make soak   the cases that take too long for make test, too'
+	@echo 'make soak   the cases that take too long for make test, and all on Debian 13'
 	@echo 'cargo xtask --help   all the rest'
 
 demo:
@@ -14,4 +14,4 @@ test:
 	@cargo xtask test
 
 soak:
-	@cargo xtask lab cases --soak
+	@cargo xtask lab soak

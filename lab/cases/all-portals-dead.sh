@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 B7
 # limit: 90s
+# any target
 . /lab/lib.sh
 
 lab drop 100%

@@ -5,7 +5,7 @@
 # limit: 30s
 . /lab/lib.sh
 
-touched() { find /var/lib/bowline /run/bowline /etc/iscsi -printf '%p %T@\n' 2>/dev/null | sort; }
+touched() { find /var/lib/bowline /run/bowline /etc/iscsi "$nodes" -printf '%p %T@\n' 2>/dev/null | sort; }
 before=$(touched || :)
 
 refused() { # KEY CHANGE-OF-THE-CONNECTION

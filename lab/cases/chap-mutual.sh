@@ -37,9 +37,9 @@ write_pattern "$(field .device_node)" mutual
 
 step "they are where open-iscsi looks for them, and only root can read it"
 for secret in $secrets; do
-    [ "$(grep -rlF "$secret" /etc/iscsi/nodes | wc -l)" = 4 ] || fail "expected each secret in four records"
+    [ "$(grep -rlF "$secret" "$nodes" | wc -l)" = 4 ] || fail "expected each secret in four records"
 done
-grep -rlF "$secrets" /etc/iscsi/nodes | while read -r record; do
+grep -rlF "$secrets" "$nodes" | while read -r record; do
     [ "$(stat -c '%a %U' "$record")" = "600 root" ] || fail "others may read $record: $(stat -c '%a %U' "$record")"
 done
 bowline inspect --json >/tmp/inspected
@@ -47,5 +47,5 @@ bowline inspect --json >/tmp/inspected
 traced disconnect
 expect_json '.outcome == "clean"'
 searched /tmp/trace-disconnect
-nowhere /etc
+nowhere /etc "$nodes"
 no_leftovers

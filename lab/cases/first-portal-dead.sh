@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C4 C14 B7
 # limit: 150s
+# any target
 . /lab/lib.sh
 
 lab drop 100% 1

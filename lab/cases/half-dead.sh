@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B1 B2 C1 C2 C3 D4 B10
 # limit: 120s
+# any target
 . /lab/lib.sh
 
 lab drop 100% 2 4

@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D7
 # limit: 90s
+# any target
 . /lab/lib.sh
 
 intact() {

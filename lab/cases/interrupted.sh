@@ -1,5 +1,5 @@
 #!/bin/bash
-# A connect that gets SIGTERM or SIGINT in the middle undoes what it did, and says that it did not attach.
+# A connect that gets SIGTERM, SIGINT or SIGHUP in the middle undoes what it did, and says that it did not attach.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1
 # limit: 120s
@@ -18,10 +18,11 @@ interrupt() { # SIGNAL CONDITION…: sent as soon as the condition holds
     no_leftovers
 }
 
-a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_record() { compgen -G "$nodes/*/*" >/dev/null; }
 a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }
 a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
 
 interrupt TERM a_record
 interrupt INT a_session
 interrupt TERM a_map
+interrupt HUP a_session

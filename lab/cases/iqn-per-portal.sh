@@ -3,6 +3,7 @@
 # lab: --backend iqn-per-portal --portals 4 --volumes 2
 # proves: C3 C13 D4
 # limit: 90s
+# any target
 . /lab/lib.sh
 
 connect_all 1

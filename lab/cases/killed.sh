@@ -15,7 +15,7 @@ killed_when() { # VERB CONDITION…
     wait $! || :
 }
 
-a_record() { compgen -G '/etc/iscsi/nodes/*/*' >/dev/null; }
+a_record() { compgen -G "$nodes/*/*" >/dev/null; }
 a_session() { compgen -G '/sys/class/iscsi_session/session*' >/dev/null; }
 a_map() { compgen -G '/sys/block/dm-*' >/dev/null; }
 no_map() { ! a_map; }

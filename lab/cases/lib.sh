@@ -9,6 +9,10 @@ trap 'echo "FAILED in line $LINENO of $0: $BASH_COMMAND (exit code $?)" >&2' ERR
 answer=/tmp/answer.json
 iqn=$(lab connection 1 | jq -r .data.target_iqn)
 
+# Where open-iscsi keeps its node records: Debian 13 has them in a folder of their own.
+nodes=/etc/iscsi/nodes
+[ ! -d /var/lib/iscsi ] || nodes=/var/lib/iscsi/nodes
+
 step() { echo "== $*"; }
 
 fail() {
@@ -97,7 +101,7 @@ verify_pattern() {
 }
 
 # The node records with all their values, and the WWIDs that multipath has on file.
-records() { find /etc/iscsi/nodes -type f -exec grep -H . {} + | sort; }
+records() { find "$nodes" -type f -exec grep -H . {} + | sort; }
 wwids() { grep '^/' /etc/multipath/wwids || :; }
 
 # What an administrator does by hand.
@@ -130,6 +134,48 @@ scsi_host_of() { # PORTAL
 scan_by_hand() { # PORTAL LUN
     echo "0 0 $2" >"/sys/class/scsi_host/$(scsi_host_of "$1")/scan"
     udevadm settle
+}
+
+# Milliseconds that a command takes, in $took.
+timed() {
+    local began=${EPOCHREALTIME/./}
+    "$@"
+    took=$(((${EPOCHREALTIME/./} - began) / 1000))
+}
+
+# A verb in the background, to be met with trouble in its middle: `tells EVENT` returns once it has told of an event (or
+# has ended), `ended SECONDS` when it has ended, which must be by then; $code and $took are how.
+begin() { # VERB VOLUME [OPTION]…
+    local what
+    verb=$1 what=$(named "$2")
+    shift 2
+    step "$verb $what $*"
+    began=${EPOCHREALTIME/./}
+    bowline "$verb" "$what" --json --progress json "$@" >"$answer" 2>/tmp/events &
+    running=$!
+}
+told() { grep -q "\"event\":\"$1\"" /tmp/events || ! kill -0 "$running" 2>/dev/null; }
+tells() { wait_until 60 "$verb told of $1" told "$1"; }
+ended() {
+    code=0
+    wait "$running" || code=$?
+    took=$(((${EPOCHREALTIME/./} - began) / 1000))
+    jq -rR 'fromjson? | "[\(.at)s] \(.event) \(.endpoint.portal // .device // .map // "") \(.reason // "")"' /tmp/events
+    echo "$verb: exit code $code after $took ms: $(jq -c '.error // {outcome, paths: [.paths[]?.state], warnings}' "$answer")"
+    [ "$took" -le $(($1 * 1000 + 1000)) ] || fail "expected the end by $1 s, saw it after $took ms"
+}
+
+# What a verb that met with trouble may say (by `begin` and `ended`), and that it is so: the volume is attached and can
+# be read; or it is not and nothing is left; or it is as it was; or what is left is named.
+truthful() {
+    case $verb-$code in
+    connect-0) expect_json '.map != null' && dd if="$(field .device_node)" of=/dev/null bs=4k count=1 iflag=direct status=none ;;
+    connect-[36]) expect_json '.error.leftovers == []' && no_leftovers ;;
+    disconnect-0) expect_json '.outcome == "clean"' && no_leftovers ;;
+    disconnect-[56]) expect_json '.error.leftovers == []' && expect_host '(.maps | length) == 1 and (.scsi_devices | length) == 4' ;;
+    *-4) expect_json '.error.leftovers != []' ;;
+    *) fail "$verb: exit code $code: $(jq -c . "$answer")" ;;
+    esac
 }
 
 # Partition N of a map or a disk, and two of them, of which the host has heard.

@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C12 C13 C15
 # limit: 60s
+# any target
 . /lab/lib.sh
 
 connect_all 33

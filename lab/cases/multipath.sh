@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C3 C8 C9 C12 C13 C15 D1 D3 D4 D14 B10
 # limit: 90s
+# any target
 . /lab/lib.sh
 
 progress=json connect_all 1 2>/tmp/events

@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C14 C15 D1 D3
 # limit: 60s
+# any target
 . /lab/lib.sh
 
 connect 2 --single-path

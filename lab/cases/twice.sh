@@ -3,6 +3,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C16 D15
 # limit: 60s
+# any target
 . /lab/lib.sh
 
 state() { host 'del(.dev_links)'; records; cat /sys/block/dm-*/dm/name; }

@@ -41,8 +41,8 @@ Examples:
 
 With one --iqn, all portals lead to that target; with as many as there are
 portals, each portal leads to its own. Paths that are missing when it returns
-are brought in the background until the deadline. Interrupted (SIGINT, SIGTERM), it undoes
-what it did before it ends; a second signal ends it at once.";
+are brought in the background until the deadline. Interrupted (SIGINT, SIGTERM,
+SIGHUP), it undoes what it did before it ends; a second signal ends it at once.";
 
 const DISCONNECT_EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bowline::{Cancel, Canceller, Error, ErrorKind, Event, Observer};
 use bowline_host::Host;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ReportArgs;
 use crate::host;
@@ -81,14 +81,18 @@ enum Woken<T> {
     Frame,
 }
 
-/// Waits for the verb. The first SIGINT or SIGTERM asks it to clean up and end; the second leaves at once.
+/// Waits for the verb. The first SIGINT, SIGTERM or SIGHUP asks it to clean up and end; the second leaves at once.
 async fn guarded<T>(
     work: impl Future<Output = Result<T, Error>>,
     canceller: &Canceller,
     watcher: &Watcher,
 ) -> Result<T, Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_runtime)?;
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !hangup_is_ignored() {
+        kinds.push(SignalKind::hangup());
+    }
+    let mut signals =
+        kinds.into_iter().map(signal).collect::<Result<Vec<Signal>, _>>().map_err(no_runtime)?;
     let mut frames = watcher.display.moves().then(|| tokio::time::interval(FRAME));
     let mut work = pin!(work);
     let mut asked = false;
@@ -97,9 +101,8 @@ async fn guarded<T>(
             if let Poll::Ready(result) = work.as_mut().poll(context) {
                 return Poll::Ready(Woken::Ended(result));
             }
-            // Both are polled, so that both wake us.
-            let signals = [interrupt.poll_recv(context), terminate.poll_recv(context)];
-            if signals.iter().any(Poll::is_ready) {
+            // Without any, all are polled, so that all wake us.
+            if signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
                 return Poll::Ready(Woken::Signalled);
             }
             match frames.as_mut().map(|frames| frames.poll_tick(context)) {
@@ -119,6 +122,14 @@ async fn guarded<T>(
             }
         }
     }
+}
+
+/// Whether whoever started us wants us to outlive the terminal (nohup): a handler would undo that.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }
 
 /// The end at a second signal: the clean-up is not awaited.

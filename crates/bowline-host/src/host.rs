@@ -312,7 +312,8 @@ pub trait Host: Send + Sync {
     /// less the umask) if it is absent. An existing `path` is `AlreadyExists`.
     fn hard_link(&self, target: &str, path: &str) -> io::Result<()>;
 
-    /// Removes one file made by [`Host::hard_link`].
+    /// Removes one file made by [`Host::hard_link`], or a record of open-iscsi's database (and its target's directory, if
+    /// it was the last one in it). The latter only for [`crate::iscsi`], as with [`Host::replace_file`].
     fn remove_file(&self, path: &str) -> io::Result<()>;
 
     /// The process id of this process, as /proc shows it.

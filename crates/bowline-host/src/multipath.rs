@@ -111,6 +111,16 @@ pub async fn del_map(host: &dyn Host, name: &MapName, limit: Duration) -> Result
     ask(host, format!("del map {name}"), limit).await
 }
 
+/// `multipath -f NAME`: removes a map where multipathd does not run. (Where it does, it is handed the work: 0.9.4
+/// `multipath/main.c` `delegate_to_multipathd`.) A map that is open is refused. It suspends the map first, so it is never
+/// ended in the middle.
+///
+/// # Errors
+/// It could not be run, did not end, or failed; its last line is in the error.
+pub async fn flush_map(host: &dyn Host, name: &MapName, limit: Duration) -> Result<(), HostError> {
+    multipath(host, "-f", name.as_str(), limit, true).await
+}
+
 /// `disablequeueing map NAME`
 ///
 /// # Errors
@@ -143,7 +153,7 @@ fn on_file(text: &str, wwid: &str) -> bool {
 /// # Errors
 /// It could not be run, did not end, or failed; its last line is in the error.
 pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    multipath(host, "-w", wwid, limit).await
+    multipath(host, "-w", wwid.as_str(), limit, false).await
 }
 
 /// `multipath -a WWID`: puts the identity on the wwids file. No device need be there (seen with 0.9.4). From then on
@@ -152,12 +162,18 @@ pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Resul
 /// # Errors
 /// The program is missing, failed, or did not end within `limit`.
 pub async fn claim_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    multipath(host, "-a", wwid, limit).await
+    multipath(host, "-a", wwid.as_str(), limit, false).await
 }
 
-async fn multipath(host: &dyn Host, option: &str, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    let args = vec![option.to_owned(), wwid.to_string()];
-    let program = Program { name: "multipath", args, limit, abandon: false, keeps_locks: true };
+async fn multipath(
+    host: &dyn Host,
+    option: &str,
+    of: &str,
+    limit: Duration,
+    abandon: bool,
+) -> Result<(), HostError> {
+    let args = vec![option.to_owned(), of.to_owned()];
+    let program = Program { name: "multipath", args, limit, abandon, keeps_locks: true };
     let ended = host.run(&program).await?;
     match ended.code {
         Some(0) => Ok(()),

@@ -92,6 +92,18 @@ fn forgetting_runs_multipath_w() {
     assert!(error.to_string().ends_with("exit code 1: need to be root"), "{error}");
 }
 
+/// It suspends the map before it removes it, so it is left to end by itself.
+#[test]
+fn a_map_goes_without_multipathd_by_multipath_f() {
+    let host = FakeHost::default().ends(0, "").ends(1, "mpatha: map in use\n");
+    let name: MapName = "mpatha".parse().unwrap();
+    block_on(flush_map(&host, &name, LIMIT)).unwrap();
+    assert_eq!(host.log(), ["multipath -f mpatha"]);
+    assert!(host.ran()[0].abandon && host.ran()[0].keeps_locks);
+    let error = block_on(flush_map(&host, &name, LIMIT)).unwrap_err();
+    assert!(error.to_string().ends_with("exit code 1: mpatha: map in use"), "{error}");
+}
+
 proptest! {
     #[test]
     fn any_answer_is_read(text in "\\PC*|[a-z|\n%\\[\\]-]*") {

@@ -73,16 +73,22 @@ pub(crate) fn replace_file(path: &str, bytes: &[u8]) -> Result<(), HostError> {
 /// are resolved first, since some distributions link one of the two directories into the other, and a rename
 /// cannot cross file systems.
 fn replace_below(roots: &[&Path], path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (root, path) = confined(roots, path)?;
+    replace(&root, &path, bytes)
+}
+
+/// The path with no link in its directories, and the root that it lies below.
+fn confined(roots: &[&Path], path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let refuse = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return refuse("the path names no file");
     };
     let parent = parent.canonicalize()?;
     let mut real_roots = roots.iter().filter_map(|root| root.canonicalize().ok());
-    let Some(root) = real_roots.find(|root| parent.starts_with(root)) else {
-        return refuse("only files of open-iscsi's database may be replaced");
-    };
-    replace(&root, &parent.join(name), bytes)
+    match real_roots.find(|root| parent.starts_with(root)) {
+        Some(root) => Ok((root, parent.join(name))),
+        None => refuse("only files of open-iscsi's database may be changed"),
+    }
 }
 
 /// Takes open-iscsi's database lock: `link(target, path)`, where an existing `path` is `AlreadyExists`.
@@ -98,9 +104,23 @@ pub(crate) fn hard_link(target: &str, path: &str) -> io::Result<()> {
     fs::hard_link(&target, &path)
 }
 
-/// Lets go of open-iscsi's database lock.
+/// Lets go of open-iscsi's database lock, or removes a record of the database.
 pub(crate) fn remove_file(path: &str) -> io::Result<()> {
-    fs::remove_file(lock_path(path)?)
+    match lock_path(path) {
+        Ok(lock) => fs::remove_file(lock),
+        Err(_) => remove_below(&DATABASES.map(|root| Path::new(root).join("nodes")), Path::new(path)),
+    }
+}
+
+/// Removes a record, and as iscsiadm does, the directory that it was the last one in.
+fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
+    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+    let (_, path) = confined(&roots, path)?;
+    fs::remove_file(&path)?;
+    match path.parent().map_or(Ok(()), fs::remove_dir) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Accepts a file directly in a directory of open-iscsi's lock.
@@ -154,7 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lock_of_open_iscsi_may_be_linked_or_removed() {
+    fn a_record_is_removed_with_its_directory_and_nothing_outside() {
+        let root = scratch("remove");
+        let roots = [root.join("nodes")];
+        let portal = root.join("nodes/iqn/portal");
+        fs::write(portal.join("default"), "").unwrap();
+        fs::write(portal.join("iser"), "").unwrap();
+        fs::write(root.join("other"), "").unwrap();
+        remove_below(&roots, &portal.join("default")).unwrap();
+        assert_eq!(list(portal.to_str().unwrap()).unwrap(), ["iser"]);
+        remove_below(&roots, &portal.join("iser")).unwrap();
+        assert!(!portal.exists() && root.join("nodes/iqn").exists());
+        for path in [root.join("other"), root.join("nodes/../other")] {
+            let error = remove_below(&roots, &path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{path:?}");
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_the_lock_of_open_iscsi_may_be_linked() {
         for path in ["/etc/passwd", "/run/lock/iscsi/../x", "/run/lock/iscsi/..", "lock", "/run/lock/iscsi"] {
             assert_eq!(lock_path(path).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{path}");
         }

@@ -65,6 +65,13 @@ fn run<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<LinuxHost>) -> 
     let host = Arc::new(LinuxHost::new(settings).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test(host));
+    // The helper ends when it notices that its host and the runtime's tasks have gone; the next test must not count it.
+    drop(runtime);
+    let start = Instant::now();
+    while !children(std::process::id()).is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{name}: the helper is still there");
+        sleep(Duration::from_millis(5));
+    }
     fs::remove_dir_all(run_dir).unwrap();
     eprintln!("{name} … ok");
 }

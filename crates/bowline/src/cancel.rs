@@ -1,4 +1,4 @@
-//! Asking a running verb to stop: it then cleans up and ends (SIGINT and SIGTERM in the command).
+//! Asking a running verb to stop: it then cleans up and ends (SIGINT, SIGTERM and SIGHUP in the command).
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

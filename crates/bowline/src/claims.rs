@@ -25,6 +25,9 @@ pub struct Claim {
     pub made_record: bool,
     /// The session was made by bowline.
     pub made_session: bool,
+    /// Its open-iscsi cannot leave the scanning to us: every LUN of the target comes in with a login (C15).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scans_by_itself: bool,
     /// When a login that was begun is over at the latest, in milliseconds of the host's monotonic clock (its boot is
     /// the origin). iscsid goes on with it when the process that asked for it dies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +48,7 @@ impl Claim {
             endpoint,
             made_record: false,
             made_session: false,
+            scans_by_itself: false,
             login_until: None,
             prior: BTreeMap::new(),
             users: BTreeSet::new(),

@@ -1,7 +1,6 @@
 //! The verb connect: lock the volume, write the intent, pursue the attach; if that fails, for whatever reason,
 //! pursue the host as it was before.
 
-use bowline_host::scsi;
 use bowline_host::{Host, Moment, multipath};
 use std::time::Duration;
 
@@ -253,8 +252,7 @@ fn hand_out(
     let topology = &seen.topology;
     let map = topology.map.as_ref().map(|view| view.map.name.clone());
     let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
-    let missing = attach::missing(goal, &runner.view(seen));
-    let report = report(host, runner, goal, topology, missing, changed)?;
+    let report = report(runner, goal, &runner.view(seen), changed)?;
     let journal = runner.journal.as_mut().expect("a connect has a journal");
     if changed || journal.map != map {
         journal.phase = Phase::Attached;
@@ -270,17 +268,11 @@ fn hand_out(
     Ok(report)
 }
 
-fn report(
-    host: &dyn Host,
-    runner: &Runner<'_>,
-    goal: &Attach,
-    topology: &Topology,
-    missing: Vec<attach::Missing>,
-    changed: bool,
-) -> Result<Connected, Error> {
+fn report(runner: &Runner<'_>, goal: &Attach, view: &View<'_>, changed: bool) -> Result<Connected, Error> {
     let journal = runner.journal.as_ref().expect("a connect has a journal");
-    let paths = path_reports(&goal.paths, topology);
-    let missing: Vec<attach::Missing> = missing.into_iter().filter(|_| goal.multipath).collect();
+    let topology = view.topology;
+    let mut paths = path_reports(&goal.paths, topology);
+    let missing = if goal.multipath { attach::missing(goal, view) } else { Vec::new() };
     let unfinished = missing.iter().any(|path| path.pending);
     let failed_paths: Vec<FailedPath> = missing
         .into_iter()
@@ -297,18 +289,25 @@ fn report(
             (format!("/dev/mapper/{}", view.map.name), view.map.size)
         }
         None => {
-            let block = paths.first().map(|path| path.device.clone());
+            let block = attach::read_disk(goal, view).and_then(|device| device.block());
             let block =
                 block.ok_or_else(|| Error::new(ErrorKind::Internal, "attached, but no device is left"))?;
+            let name = &block.name;
             if goal.multipath {
-                warnings.push(format!(
-                    "{block} is a single device, not a map: the volume has no redundancy and its paths must not be used side by side"
-                ));
+                let why = attach::why_no_map(view).unwrap_or("multipathd did not make it in time".into());
+                warnings.push(format!("no multipath map could be formed ({why}), so {name} alone is returned: performance and safety are degraded, and the volume's other devices must not be used beside it"));
             }
-            let size = scsi::block_device(host, &block)?.map_or(0, |device| device.size);
-            (block.device_node(), size)
+            paths
+                .iter_mut()
+                .filter(|path| path.device != *name)
+                .for_each(|path| path.state = PathState::NotInMap);
+            (name.device_node(), block.size)
         }
     };
+    if view.claims.values().any(|claim| claim.scans_by_itself) {
+        warnings
+            .push("open-iscsi is older than 2.0.875: each session brings in every LUN of its target".into());
+    }
     if !failed_paths.is_empty() {
         warnings.push(format!("{} of {} paths are missing", failed_paths.len(), goal.paths.len()));
     }

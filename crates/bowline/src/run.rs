@@ -434,7 +434,7 @@ impl Ours {
                 }
                 None => self.below_ours(&mut parts),
             },
-            "scsi_device" => event.action != "add" && self.below_ours(&mut parts),
+            "scsi_device" => self.below_ours(&mut parts),
             _ => false,
         }
     }

@@ -5,21 +5,28 @@
 
 mod group;
 mod header;
+mod results;
+mod schedule;
+mod soak;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 
 use clap::Args;
 use lab_wire::{Context, Failure, Target};
-use serde::Serialize;
 
-use self::header::Case;
+pub use self::header::Case;
+pub use self::results::{Line, read};
+pub use self::soak::{CAMPAIGNS, SoakArgs, main as soak};
+
+use self::results::Results;
 use super::steps::Steps;
 use super::{Ready, Stop, Suite, repository};
 
 /// Where the results are written, for `cargo xtask proof`: `lab.json`; and beside it, in a folder of that name,
-/// everything that a case printed. Of a run in another guest than the cases ask for, the name has the guest's.
+/// everything that a case printed. Of a run of other cases, or in another guest than they ask for, the name says so.
 const RESULTS: &str = "target/proof/lab";
 
 /// Which cases
@@ -28,7 +35,7 @@ pub struct CasesArgs {
     /// Only these: names of files in lab/cases, with or without .sh
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Also those that take too long for every test run
+    /// Only those that take too long for every test run
     #[arg(long)]
     soak: bool,
     /// Say what there is, and run nothing
@@ -37,9 +44,15 @@ pub struct CasesArgs {
     /// In a guest of this Debian release, whatever the cases ask for
     #[arg(long, value_enum)]
     suite: Option<Suite>,
-    /// With this target, whatever the cases ask for
+    /// With this target, whatever the cases ask for; where none is named, those cases that any target can serve
     #[arg(long, value_enum)]
     target: Option<Target>,
+    /// Not again what has passed at this very commit
+    #[arg(long)]
+    resume: bool,
+    /// So many guests side by side
+    #[arg(long, value_name = "N", default_value = "1")]
+    jobs: std::num::NonZeroUsize,
 }
 
 impl CasesArgs {
@@ -51,25 +64,46 @@ impl CasesArgs {
 
     /// The name of results and logs.
     fn results(&self) -> String {
-        let target = self.target.map(|target| if target == Target::Lio { "lio" } else { "tgt" });
-        let words = self.suite.map(Suite::name).into_iter().chain(target);
-        words.fold(RESULTS.to_owned(), |name, word| format!("{name}-{word}"))
+        results_of(self.suite, self.target, self.soak)
+    }
+
+    /// A run of this kind, of no case by name.
+    fn of(suite: Option<Suite>, target: Option<Target>, soak: bool) -> Self {
+        let jobs = std::num::NonZeroUsize::MIN;
+        Self { names: Vec::new(), soak, list: false, suite, target, resume: false, jobs }
+    }
+
+    /// The named ones; or all that are meant.
+    fn choose(&self, all: Vec<Case>) -> Result<Vec<Case>, Failure> {
+        let named: BTreeSet<&str> =
+            self.names.iter().map(|name| name.strip_suffix(".sh").unwrap_or(name)).collect();
+        if let Some(unknown) = named.iter().find(|name| all.iter().all(|case| case.name != **name)) {
+            return Err(Failure::new(format!("there is no case {unknown}; --list shows them")));
+        }
+        let chosen = |case: &Case| match named.is_empty() {
+            true => case.soak == self.soak && (self.target.is_none() || case.any_target),
+            false => named.contains(case.name.as_str()),
+        };
+        Ok(all.into_iter().filter(chosen).collect())
     }
 }
 
-/// How a case ended; a line of the results.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    case: &'a str,
-    proves: &'a [String],
-    passed: bool,
-    seconds: f64,
+/// The name of results and logs of such a run.
+fn results_of(suite: Option<Suite>, target: Option<Target>, soak: bool) -> String {
+    let target = target.map(|target| if target == Target::Lio { "lio" } else { "tgt" });
+    let words = suite.map(Suite::name).into_iter().chain(target).chain(soak.then_some("soak"));
+    words.fold(RESULTS.to_owned(), |name, word| format!("{name}-{word}"))
+}
+
+/// Every case there is.
+pub fn all() -> Result<Vec<Case>, Failure> {
+    header::read_all(&repository().join("lab/cases"))
 }
 
 /// Runs the cases; 0 when all passed, else 1.
 pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     let repo = repository();
-    let mut cases = choose(header::read_all(&repo.join("lab/cases"))?, &args.names, args.soak)?;
+    let mut cases = args.choose(all()?)?;
     cases.iter_mut().for_each(|case| args.change(case));
     if args.list {
         for case in &cases {
@@ -80,68 +114,37 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     let name = args.results();
     let logs = repo.join(&name);
     fs::create_dir_all(&logs).context(|| format!("cannot make {}", logs.display()))?;
-    let results = repo.join(format!("{name}.json"));
-    if args.names.is_empty() && results.exists() {
-        fs::remove_file(&results).context(|| format!("cannot remove {}", results.display()))?;
+    // Some of the cases are no proof of the whole.
+    let file = args.names.is_empty().then(|| repo.join(format!("{name}.json")));
+    let results = Results::begin(&repo, file, args.resume)?;
+    let all = cases.len();
+    cases.retain(|case| !results.has(&case.name));
+    if cases.len() < all {
+        println!("lab: {} of {all} cases have passed at this commit", all - cases.len());
     }
+    let results = run(&cases, args.jobs.get(), &logs, results)?;
+    println!("lab: {} of {all} cases passed; their output is in {name}", results.passed());
+    Ok(u8::from(results.passed() != all))
+}
+
+/// Runs them in as few guests as there are shapes, or in as many side by side as there may be.
+fn run(cases: &[Case], jobs: usize, logs: &Path, results: Results) -> Result<Results, Stop> {
     let mut steps = Steps::start();
-    let mut endings = Vec::new();
     // All is built before anything runs, so that every guest gets the same programs.
     let mut guests = Vec::new();
-    for group in groups(&cases) {
-        guests.push((Ready::make(&group[0].shape, &mut steps)?, group));
+    for batch in schedule::batches(cases, jobs) {
+        guests.push((Ready::make(&batch[0].shape, &mut steps)?, batch));
     }
-    for (ready, group) in guests {
-        group::run(&ready, &group, &logs, &mut |case, ending| {
-            ending.show(&case.name);
-            endings.push((case.name.clone(), ending));
-        })?;
-    }
-    let lines: Vec<Line<'_>> = cases
-        .iter()
-        .filter_map(|case| {
-            let (_, ending) = endings.iter().find(|(name, _)| *name == case.name)?;
-            let (passed, seconds) = (ending.passed(), ending.seconds);
-            Some(Line { case: &case.name, proves: &case.proves, passed, seconds })
+    let results = Mutex::new((results, 0));
+    schedule::side_by_side(guests, jobs, |(ready, batch)| {
+        group::run(&ready, &batch, logs, &mut |case, ending| {
+            let mut results = results.lock().expect("nobody panics with it");
+            results.1 += 1;
+            ending.show(&case.name, &format!("[{:2}/{}]", results.1, cases.len()));
+            results.0.add(&case.name, &case.proves, ending.passed(), ending.seconds)
         })
-        .collect();
-    // Some of the cases are no proof of the whole.
-    if args.names.is_empty() {
-        write(&results, &lines)?;
-    }
-    let passed = lines.iter().filter(|line| line.passed).count();
-    println!("lab: {passed} of {} cases passed; their output is in {name}", cases.len());
-    Ok(u8::from(passed != cases.len()))
-}
-
-/// The named ones; or all, those that take long only when they are asked for.
-fn choose(all: Vec<Case>, names: &[String], soak: bool) -> Result<Vec<Case>, Failure> {
-    let named: BTreeSet<&str> = names.iter().map(|name| name.strip_suffix(".sh").unwrap_or(name)).collect();
-    if let Some(unknown) = named.iter().find(|name| all.iter().all(|case| case.name != **name)) {
-        return Err(Failure::new(format!("there is no case {unknown}; --list shows them")));
-    }
-    let chosen = |case: &Case| match named.is_empty() {
-        true => soak || !case.soak,
-        false => named.contains(case.name.as_str()),
-    };
-    Ok(all.into_iter().filter(chosen).collect())
-}
-
-/// The cases by shape, in the order of their first.
-fn groups(cases: &[Case]) -> Vec<Vec<&Case>> {
-    let mut groups: Vec<Vec<&Case>> = Vec::new();
-    for case in cases {
-        match groups.iter_mut().find(|group| group[0].shape == case.shape) {
-            Some(group) => group.push(case),
-            None => groups.push(vec![case]),
-        }
-    }
-    groups
-}
-
-fn write(file: &Path, lines: &[Line<'_>]) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(lines).context(|| "cannot write the results as JSON")?;
-    fs::write(file, text + "\n").context(|| format!("cannot write {}", file.display()))
+    })?;
+    Ok(results.into_inner().expect("as above").0)
 }
 
 #[cfg(test)]
@@ -150,28 +153,36 @@ mod tests {
 
     #[test]
     fn every_case_has_its_header_and_few_guests_serve_all() {
-        let cases = header::read_all(&repository().join("lab/cases")).unwrap();
+        let cases = all().unwrap();
         assert!(cases.iter().any(|case| case.name == "smoke"));
-        assert!(groups(&cases).len() <= 6, "each shape costs a boot");
+        assert!(schedule::groups(&cases).len() <= 6, "each shape costs a boot");
     }
 
     #[test]
     fn another_guest_has_results_of_its_own() {
-        let args = |suite, target| CasesArgs { names: vec![], list: false, soak: false, suite, target };
-        assert_eq!(args(None, None).results(), "target/proof/lab");
-        assert_eq!(args(Some(Suite::Trixie), Some(Target::Tgt)).results(), "target/proof/lab-trixie-tgt");
-        let mut case = header::read_all(&repository().join("lab/cases")).unwrap().remove(0);
-        args(Some(Suite::Trixie), None).change(&mut case);
+        assert_eq!(CasesArgs::of(None, None, false).results(), "target/proof/lab");
+        assert_eq!(CasesArgs::of(None, None, true).results(), "target/proof/lab-soak");
+        let args = CasesArgs::of(Some(Suite::Trixie), Some(Target::Tgt), true);
+        assert_eq!(args.results(), "target/proof/lab-trixie-tgt-soak");
+        let mut case = all().unwrap().remove(0);
+        args.change(&mut case);
         assert_eq!(case.shape.suite, Suite::Trixie);
     }
 
     #[test]
-    fn chosen_by_name() {
-        let cases = || header::read_all(&repository().join("lab/cases")).unwrap();
-        let chosen = choose(cases(), &["smoke.sh".to_owned()], false).unwrap();
-        assert_eq!(chosen.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["smoke"]);
-        assert!(choose(cases(), &["no-such-case".to_owned()], false).is_err());
-        assert_eq!(choose(cases(), &[], true).unwrap().len(), cases().len());
-        assert!(choose(cases(), &[], false).unwrap().iter().all(|case| !case.soak));
+    fn chosen_by_name_or_by_kind() {
+        let names = |args: &CasesArgs| -> Vec<String> {
+            args.choose(all().unwrap()).unwrap().into_iter().map(|case| case.name).collect()
+        };
+        let named =
+            |name: &str| CasesArgs { names: vec![name.to_owned()], ..CasesArgs::of(None, None, false) };
+        assert_eq!(names(&named("smoke.sh")), ["smoke"]);
+        assert!(named("no-such-case").choose(all().unwrap()).is_err());
+        let (short, soak) =
+            (names(&CasesArgs::of(None, None, false)), names(&CasesArgs::of(None, None, true)));
+        assert_eq!(short.len() + soak.len(), all().unwrap().len());
+        assert!(!soak.is_empty() && soak.iter().all(|name| !short.contains(name)));
+        let anywhere = names(&CasesArgs::of(None, Some(Target::Tgt), false));
+        assert!(anywhere.len() > 4 && anywhere.len() < short.len(), "{anywhere:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lab_wire::{Context, Failure, paths};
 
@@ -20,8 +21,11 @@ impl Place {
     pub fn make(repo: &Path, keep: bool) -> Result<Self, Failure> {
         let cache = repo.join(".lab");
         sweep(&cache);
+        // Guests of one process may run side by side.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let kind = if keep { "kept" } else { "run" };
-        let folder = cache.join(format!("{kind}-{}", std::process::id()));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = cache.join(format!("{kind}-{}-{count}", std::process::id()));
         fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder, keep })
     }
@@ -51,7 +55,7 @@ impl Drop for Place {
 fn sweep(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix("run-").and_then(|pid| pid.parse::<u32>().ok());
+        let owner = name.strip_prefix("run-").and_then(|run| run.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use lab_wire::{Backend, Failure, Family, Spec, Target};
 
+pub use self::cases::{CAMPAIGNS, Case, Line, all as all_cases, read as results_of};
 use self::recipe::Recipe;
 use self::steps::Steps;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run the cases of lab/cases, several in one guest; results go to target/proof/lab.json
     Cases(cases::CasesArgs),
+    /// Run what takes too long for every test run: the long cases, all on Debian 13, the basic ones with tgt
+    Soak(cases::SoakArgs),
     /// Build the guest's image, if its recipe changed since the last time
     Image {
         /// The Debian release in the guest
@@ -65,7 +68,7 @@ pub struct RunArgs {
 
 /// What the guest and its target look like
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-struct Shape {
+pub struct Shape {
     /// The Debian release in the guest
     #[arg(long, value_enum, default_value_t = Suite::Bookworm)]
     suite: Suite,
@@ -96,7 +99,7 @@ pub enum Suite {
 }
 
 /// Why a command of the laboratory ends without a verdict of the script.
-enum Stop {
+pub enum Stop {
     /// This machine lacks something; the sentence says how to get it.
     Lacking(String),
     /// The laboratory failed.
@@ -114,6 +117,7 @@ pub fn main(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => run(&args),
         Command::Cases(args) => cases::main(&args),
+        Command::Soak(args) => cases::soak(&args),
         Command::Image { suite } => build_image(suite),
     };
     match result {

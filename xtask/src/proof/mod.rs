@@ -1,9 +1,11 @@
-//! `cargo xtask proof`: the table from requirement to the tests that passed, those on the real kernel marked.
+//! `cargo xtask proof`: the table from requirement to what proves it: the cases that passed on the real kernel, and the
+//! unit tests beside them. A requirement without a case that passed is not proved.
 //!
 //! A test names what it proves itself (see [`sources`]); a case of the laboratory does in its header. This only joins
 //! the two with what ran, so the table cannot claim what nothing proves.
 
 mod ids;
+mod kernel;
 mod results;
 mod sources;
 
@@ -15,7 +17,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
 
-use self::results::{LabCase, Results};
+use self::kernel::Kernel;
+use self::results::Results;
 use self::sources::Named;
 
 /// Which results
@@ -31,7 +34,7 @@ const FOLDER: &str = "target/proof";
 /// Where tests are.
 const SOURCES: [&str; 3] = ["crates", "lab", "xtask"];
 
-/// 0 when every claimed requirement has a test that passed and no test failed, else 1.
+/// 0 when every claimed requirement has a case that passed on the real kernel and no test failed, else 1.
 pub fn main(args: &ProofArgs) -> ExitCode {
     match prove(args) {
         Ok(true) => ExitCode::SUCCESS,
@@ -60,10 +63,10 @@ fn prove(args: &ProofArgs) -> Result<bool, String> {
             .map_err(|error| format!("cannot read {source}: {error}"))?;
     }
     let results = results::of_libtest(&text);
-    let lab = lab_cases(&folder.join("lab.json"))?;
-    let proofs = Proofs::join(&named, &results, lab.as_deref().unwrap_or_default());
+    let kernel = Kernel::read(&repo).map_err(|failure| failure.to_string())?;
+    let proofs = Proofs::join(&named, &results, kernel);
     let failed: Vec<&String> = results.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name).collect();
-    let table = proofs.table(lab.is_some());
+    let table = proofs.table();
     let file = folder.join("proof.md");
     fs::write(&file, &table).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     print!("{table}");
@@ -74,8 +77,11 @@ fn prove(args: &ProofArgs) -> Result<bool, String> {
         eprintln!("proof: failed: {name}");
     }
     let missing = proofs.missing();
-    if !missing.is_empty() {
-        eprintln!("proof: no test that passed proves {}", missing.join(", "));
+    for id in &missing {
+        eprintln!("proof: {id} is not proved on the real kernel: {}", proofs.kernel.why_not(id));
+    }
+    if !proofs.kernel.ran {
+        eprintln!("proof: the laboratory has not run here; it does by  cargo xtask lab cases");
     }
     Ok(failed.is_empty() && missing.is_empty())
 }
@@ -94,75 +100,52 @@ fn run_tests(repo: &Path, output: &PathBuf) -> Result<(), String> {
     }
 }
 
-/// The laboratory's results; `None` when it has not run.
-fn lab_cases(file: &Path) -> Result<Option<Vec<LabCase>>, String> {
-    match fs::read(file) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{}: {error}", file.display()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", file.display())),
-    }
-}
-
 /// Requirement to what proves it.
 #[derive(Debug, Default)]
 struct Proofs {
     tests: BTreeMap<String, BTreeSet<String>>,
-    kernel: BTreeMap<String, BTreeSet<String>>,
+    kernel: Kernel,
 }
 
 impl Proofs {
-    fn join(named: &Named, results: &Results, lab: &[LabCase]) -> Self {
-        let mut proofs = Self::default();
+    fn join(named: &Named, results: &Results, kernel: Kernel) -> Self {
+        let mut proofs = Self { kernel, ..Self::default() };
         for (test, ids) in named.iter().filter(|(test, _)| results.get(*test) == Some(&true)) {
             for id in ids {
                 proofs.tests.entry(id.clone()).or_default().insert(test.clone());
             }
         }
-        for case in lab.iter().filter(|case| case.passed) {
-            for id in &case.proves {
-                proofs.kernel.entry(id.clone()).or_default().insert(case.case.clone());
-            }
-        }
         proofs
     }
 
-    fn proved(&self, id: &str) -> bool {
-        self.tests.contains_key(id) || self.kernel.contains_key(id)
-    }
-
     fn missing(&self) -> Vec<&'static str> {
-        ids::CLAIMED.iter().map(|(id, _)| *id).filter(|id| !self.proved(id)).collect()
+        let unproved = |id: &&str| self.kernel.passed(id).next().is_none();
+        ids::CLAIMED.iter().map(|(id, _)| *id).filter(unproved).collect()
     }
 
-    fn table(&self, lab_ran: bool) -> String {
-        let list = |of: &BTreeMap<String, BTreeSet<String>>, id: &str| {
-            let names = of.get(id).into_iter().flatten().map(|name| format!("`{name}`"));
-            names.collect::<Vec<_>>().join("<br>")
-        };
-        let mut text = String::from("| id | it says | on | tests that passed |\n|---|---|---|---|\n");
+    fn table(&self) -> String {
+        let mut text = String::from(
+            "| id | it says | proved by | cases that passed | unit tests that passed |\n|---|---|---|---|---|\n",
+        );
         for (id, says) in ids::CLAIMED {
-            let on = match (self.kernel.contains_key(*id), self.tests.contains_key(*id)) {
-                (true, _) => "kernel",
-                (false, true) => "unit",
-                (false, false) => "**nothing**",
+            let cases: Vec<_> = self.kernel.passed(id).collect();
+            let by = match cases.as_slice() {
+                [] => "**nothing**",
+                cases if cases.iter().all(|case| case.soak) => "`make soak`",
+                _ => "`make test`",
             };
-            let names = [list(&self.kernel, id), list(&self.tests, id)];
-            let names: Vec<String> = names.into_iter().filter(|names| !names.is_empty()).collect();
-            writeln!(text, "| {id} | {says} | {on} | {} |", names.join("<br>")).expect("a string takes all");
+            let mark = |soak| if soak { " (soak)" } else { "" };
+            let cases = cases.iter().map(|case| format!("`{}`{}", case.name, mark(case.soak)));
+            let tests = self.tests.get(*id).into_iter().flatten().map(|name| format!("`{name}`"));
+            let [cases, tests] = [cases.collect::<Vec<_>>(), tests.collect()].map(|names| names.join("<br>"));
+            writeln!(text, "| {id} | {says} | {by} | {cases} | {tests} |").expect("a string takes all");
         }
-        let proved = ids::CLAIMED.iter().filter(|(id, _)| self.proved(id)).count();
-        let kernel = ids::CLAIMED.iter().filter(|(id, _)| self.kernel.contains_key(*id)).count();
-        let claimed = ids::CLAIMED.len();
-        writeln!(text, "\n{proved} of {claimed} proved, {kernel} of them on the real kernel.")
-            .expect("as above");
-        if !lab_ran {
-            text.push_str("The laboratory has not run: cargo xtask lab cases\n");
-        }
+        let (claimed, missing) = (ids::CLAIMED.len(), self.missing().len());
+        writeln!(text, "\n{} of {claimed} proved on the real kernel.", claimed - missing).expect("as above");
+        text += &self.kernel.elsewhere.join("");
         let is_claimed = |id: &&String| ids::CLAIMED.iter().any(|(claimed, _)| claimed == id);
         let beyond: BTreeSet<&String> =
-            self.tests.keys().chain(self.kernel.keys()).filter(|id| !is_claimed(id)).collect();
+            self.tests.keys().chain(self.kernel.ids()).filter(|id| !is_claimed(id)).collect();
         if !beyond.is_empty() {
             let beyond: Vec<&str> = beyond.into_iter().map(String::as_str).collect();
             writeln!(text, "Begun, and not claimed yet: {}.", beyond.join(", ")).expect("as above");
@@ -173,33 +156,58 @@ impl Proofs {
 
 #[cfg(test)]
 mod tests {
+    use super::kernel::RealCase;
     use super::*;
+    use crate::lab;
 
-    fn named(test: &str, id: &str) -> Named {
-        [(test.to_owned(), [id.to_owned()].into())].into()
+    fn case(name: &str, soak: bool, passed: Option<bool>) -> RealCase {
+        RealCase { name: name.into(), proves: vec!["C3".into()], soak, passed }
+    }
+
+    fn proofs(cases: Vec<RealCase>) -> Proofs {
+        let named: Named = [("c3_x".to_owned(), ["C3".to_owned()].into())].into();
+        let results: Results = [("c3_x".to_owned(), true)].into();
+        Proofs::join(&named, &results, Kernel { cases, ran: true, elsewhere: vec![] })
     }
 
     #[test]
-    fn a_requirement_is_proved_only_by_what_ran_and_passed() {
-        let proved = |results: Results| Proofs::join(&named("c1_x", "C1"), &results, &[]).proved("C1");
-        assert!(proved([("c1_x".to_owned(), true)].into()));
-        assert!(!proved([("c1_x".to_owned(), false)].into()));
-        assert!(!proved(Results::new()));
+    fn a_requirement_is_proved_only_by_a_case_that_passed() {
+        assert!(!proofs(vec![case("map", false, Some(true))]).missing().contains(&"C3"));
+        for unproved in [vec![], vec![case("map", false, Some(false))], vec![case("map", false, None)]] {
+            assert!(proofs(unproved).missing().contains(&"C3"));
+        }
     }
 
     #[test]
-    fn the_kernel_is_marked_and_what_is_missing_is_named() {
-        let case = |passed| LabCase { case: "four-portals".into(), proves: vec!["C3".into()], passed };
-        let proofs = Proofs::join(&Named::new(), &Results::new(), &[case(true)]);
-        let table = proofs.table(true);
-        assert!(table.contains("| C3 | one good path makes a map | kernel | `four-portals` |"), "{table}");
-        assert!(
-            table.contains("| C1 | a failed connect leaves nothing behind | **nothing** |  |"),
-            "{table}"
-        );
-        assert!(!proofs.missing().contains(&"C3") && proofs.missing().contains(&"C1"));
-        let failed = Proofs::join(&Named::new(), &Results::new(), &[case(false)]);
-        assert!(failed.missing().contains(&"C3"));
+    fn the_table_says_what_proves_it() {
+        let line = |cases| {
+            let table = proofs(cases).table();
+            table.lines().find(|line| line.starts_with("| C3 ")).map(str::to_owned).unwrap()
+        };
+        let says =
+            |by: &str, cases: &str| format!("| C3 | one good path makes a map | {by} | {cases} | `c3_x` |");
+        let (short, long) = (case("map", false, Some(true)), case("maps", true, Some(true)));
+        assert_eq!(line(vec![short, long]), says("`make test`", "`map`<br>`maps` (soak)"));
+        assert_eq!(line(vec![case("maps", true, Some(true))]), says("`make soak`", "`maps` (soak)"));
+        assert_eq!(line(vec![case("map", false, Some(false))]), says("**nothing**", ""));
+    }
+
+    #[test]
+    fn a_test_that_failed_is_not_shown() {
+        let named: Named = [("c1_x".to_owned(), ["C1".to_owned()].into())].into();
+        let proofs = |results: Results| Proofs::join(&named, &results, Kernel::default());
+        assert!(proofs([("c1_x".to_owned(), true)].into()).table().contains("`c1_x`"));
+        assert!(!proofs([("c1_x".to_owned(), false)].into()).table().contains("`c1_x`"));
+        assert!(!proofs(Results::new()).table().contains("`c1_x`"));
+    }
+
+    #[test]
+    fn make_test_alone_can_prove_every_claimed_id() {
+        let cases = lab::all_cases().unwrap();
+        for (id, _) in ids::CLAIMED {
+            let proves = |case: &&lab::Case| !case.soak && case.proves.iter().any(|proved| proved == id);
+            assert!(cases.iter().find(proves).is_some(), "no case that does not soak proves {id}");
+        }
     }
 
     #[test]

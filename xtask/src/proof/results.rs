@@ -1,8 +1,6 @@
-//! What ran and how it ended: libtest's lines, and the laboratory's list.
+//! Which unit tests ran and how they ended: libtest's lines.
 
 use std::collections::BTreeMap;
-
-use serde::Deserialize;
 
 /// Whether each test passed, by function name. One that ran more than once passed if it did every time.
 pub(super) type Results = BTreeMap<String, bool>;
@@ -28,17 +26,6 @@ pub(super) fn of_libtest(text: &str) -> Results {
         }
     }
     results
-}
-
-/// One case of the laboratory, on the real kernel.
-#[derive(Debug, Deserialize)]
-pub(super) struct LabCase {
-    /// Its name.
-    pub(super) case: String,
-    /// The requirements it proves.
-    pub(super) proves: Vec<String>,
-    /// Whether it passed.
-    pub(super) passed: bool,
 }
 
 #[cfg(test)]

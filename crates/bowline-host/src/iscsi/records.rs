@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::exit::Iscsiadm;
 
-/// Where open-iscsi keeps its records: Debian and upstream's default, then Red Hat and SUSE. iscsiadm knows one
-/// of them only (`ISCSI_DB_ROOT`, fixed when it was built), so the first that exists is taken and no other.
-const ROOTS: [&str; 2] = ["/etc/iscsi/nodes", "/var/lib/iscsi/nodes"];
+/// Where open-iscsi keeps its records: its default from 2.1.9 on (so Debian 13) and always Red Hat's, then what it was
+/// before. iscsiadm knows one of them only, fixed when it was built. An upgrade may leave the older one behind, so the
+/// first that exists is taken and no other.
+const ROOTS: [&str; 2] = ["/var/lib/iscsi/nodes", "/etc/iscsi/nodes"];
 
 /// A node record in open-iscsi's database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +102,15 @@ pub async fn create_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
             return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
         }
     }
-    exit::run(host, node(endpoint, &["-o", "new"], limit), &[]).await
+    exit::run(host, node(endpoint, &["-o", "new"], limit), &[]).await?;
+    match torn(host, endpoint)? {
+        None => Ok(()),
+        Some(path) => {
+            let why =
+                format!("iscsiadm has left {path} unfinished; is the file system of the node database full?");
+            Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into())
+        }
+    }
 }
 
 /// One `-o update` with every pair: all are written, or none when a name is wrong (code 7). No pairs, no call.
@@ -155,12 +164,40 @@ pub async fn write_secrets(
     Ok(released?)
 }
 
-/// `-o delete`. A record that is absent is no error.
+/// `-o delete`. A record that is absent is no error. What an iscsiadm that ran out of space has left in a record's place
+/// iscsiadm cannot read, and so not delete (2.1.8: code 21), so that is removed here, under open-iscsi's own lock.
 ///
 /// # Errors
 /// [`Iscsiadm::SessionExists`] while a session, or a login that has a sid, uses it.
 pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await
+    exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await?;
+    if torn(host, endpoint)?.is_none() {
+        return Ok(());
+    }
+    lock::acquire(host, limit).await?;
+    // As in `write_secrets`, nothing waits from here to the release.
+    let removed = torn(host, endpoint).and_then(|torn| match torn {
+        Some(path) => {
+            Ok(host.remove_file(&path).map_err(|error| HostError::io("remove", path.as_str(), error))?)
+        }
+        None => Ok(()),
+    });
+    let released = lock::release(host);
+    removed?;
+    Ok(released?)
+}
+
+/// The file of an endpoint's record that was not written to its end: every whole one ends with a comment that says so
+/// (2.1.8 `idbm_print`). iscsiadm does not look at whether its writes succeeded.
+fn torn(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<String>, IscsiError> {
+    for record in records_of(host, &endpoint.iqn)?.into_iter().filter(|record| record.endpoint == *endpoint) {
+        if let Some(text) = read(host, &record.path)?
+            && !text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"# END RECORD"))
+        {
+            return Ok(Some(record.path));
+        }
+    }
+    Ok(None)
 }
 
 /// An iscsiadm call about one record. It works on the database, so at its limit it is left running.

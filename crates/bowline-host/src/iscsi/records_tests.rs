@@ -48,10 +48,16 @@ fn both_layouts_and_ipv6_are_found_and_garbage_is_passed_over() {
 }
 
 #[test]
-fn the_other_root_is_used_where_the_first_is_not_there() {
-    let file = format!("/var/lib/iscsi/nodes/{IQN}/10.0.0.1,3260,1/default");
-    let host = FakeHost::default().file(&file, RECORD);
-    assert_eq!(all_records(&host).unwrap()[0].path, file);
+fn the_older_root_is_used_where_the_newer_is_not_there() {
+    let older = path("10.0.0.2,3260");
+    let newer = format!("/var/lib/iscsi/nodes/{IQN}/10.0.0.1,3260,1/default");
+    let host = FakeHost::default().file(&older, RECORD);
+    assert_eq!(all_records(&host).unwrap()[0].path, older);
+    let upgraded = host.file(&newer, RECORD);
+    assert_eq!(
+        all_records(&upgraded).unwrap().iter().map(|record| &record.path).collect::<Vec<_>>(),
+        [&newer]
+    );
     assert!(all_records(&FakeHost::default()).unwrap().is_empty());
 }
 
@@ -96,6 +102,19 @@ fn what_exists_is_not_overwritten() {
     let iser = Endpoint { iface: "iser".parse().unwrap(), ..endpoint("10.0.0.1:3260") };
     assert!(block_on(create_record(&host, &iser, LIMIT)).is_err());
     assert!(host.log().is_empty());
+}
+
+#[test]
+fn c1_a_record_that_the_full_database_cut_short_is_an_error_and_can_be_removed() {
+    let cut = path("10.0.0.1,3260");
+    let host = FakeHost::default().file(&cut, "").ends(21, "iscsiadm: No records found");
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    let expected = [format!("link {LOCK}"), format!("remove {cut}"), format!("remove {LOCK}")];
+    assert_eq!(host.log()[1..], expected);
+    // One that is whole stays where iscsiadm says that it did nothing.
+    let host = FakeHost::default().file(&cut, RECORD).ends(21, "iscsiadm: No records found");
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    assert_eq!(host.log().len(), 1);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Sessions: read from sysfs, made and ended through iscsiadm.
 
-use super::exit::Iscsiadm;
 use super::{Endpoint, IscsiError, exit, records};
 use crate::host::{Host, HostError, Program};
 use crate::names::{Iqn, Portal, ScsiHost, Sid};
@@ -111,7 +110,7 @@ fn scsi_host_of(host: &dyn Host, name: &str) -> Result<Option<ScsiHost>, HostErr
 /// database (2.1.8 `login_portals` reads the records first), so it is ended at the limit.
 ///
 /// # Errors
-/// [`Iscsiadm::SessionExists`] also means that another login is under way: only sysfs tells whether
+/// [`super::Iscsiadm::SessionExists`] also means that another login is under way: only sysfs tells whether
 /// the session is logged in.
 pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
     let node = records::node(endpoint, &["--login"], limit);
@@ -120,14 +119,15 @@ pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Res
     exit::run(host, program, &[]).await
 }
 
-/// `iscsiadm -m node … --logout`. No session is no error. It needs no record.
+/// `iscsiadm -m node … --logout`. It needs no record.
 ///
 /// # Errors
-/// [`Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it.
+/// [`super::Iscsiadm::Internal`] while the login is still under way: iscsid cannot cancel it. [`super::Iscsiadm::NoObjects`] where the
+/// kernel has no session, and also where it has one but iscsid does not run (open-iscsi 2.1.8, seen);
+/// [`super::Iscsiadm::NoSession`] where the kernel has one that iscsid does not know.
 pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let absent = [Iscsiadm::NoObjects, Iscsiadm::NoSession];
     let program = Program { keeps_locks: false, ..records::node(endpoint, &["--logout"], limit) };
-    exit::run(host, program, &absent).await
+    exit::run(host, program, &[]).await
 }
 
 #[cfg(test)]

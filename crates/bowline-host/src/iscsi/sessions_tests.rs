@@ -1,4 +1,5 @@
 use super::*;
+use crate::iscsi::Iscsiadm;
 use crate::testing::{FakeHost, block_on};
 
 const IQN: &str = "iqn.2026-11.net.example:volume-1";
@@ -59,11 +60,14 @@ fn a_login_may_be_ended_at_its_limit_and_a_logout_may_not() {
         portal: "10.0.0.1:3260".parse().unwrap(),
         iface: Default::default(),
     };
-    let host =
-        FakeHost::default().ends(15, "iscsiadm: default: 1 session requested").ends(21, "").ends(9, "");
+    let host = FakeHost::default()
+        .ends(15, "iscsiadm: default: 1 session requested")
+        .ends(21, "")
+        .ends(9, "")
+        .ends(2, "");
     let error = block_on(login(&host, &endpoint, LIMIT)).unwrap_err();
     assert_eq!(error.code(), Some(Iscsiadm::SessionExists));
-    block_on(logout(&host, &endpoint, LIMIT)).unwrap();
+    assert_eq!(block_on(logout(&host, &endpoint, LIMIT)).unwrap_err().code(), Some(Iscsiadm::NoObjects));
     assert_eq!(block_on(logout(&host, &endpoint, LIMIT)).unwrap_err().code(), Some(Iscsiadm::Internal));
     let call = format!("iscsiadm -m node -T {IQN} -p 10.0.0.1:3260 -I default");
     assert_eq!(host.log()[..2], [format!("{call} --login"), format!("{call} --logout")]);

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Moment, scsi};
+use bowline_host::{Hctl, Lun, Moment, openers, scsi};
 
-use super::{Context, of_error, of_state};
+use super::{Context, of_error, of_state, volume};
 use crate::claims::{self, Claim};
 use crate::error::Error;
+use crate::journal;
 use crate::ledger::Ending;
 
 /// One call of iscsiadm that works on the database. Its own lock is waited for up to 30 s (open-iscsi 2.1.8
@@ -35,58 +36,59 @@ pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending
 async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
-    let wanted = settings(context);
-    match record_of(context, endpoint)? {
+    claim.users.insert(context.id.to_owned());
+    let record = match record_of(context, endpoint)? {
+        Some(record) => record,
         None => {
             claim.made_record = true;
-            claim.users.insert(context.id.to_owned());
             claims::store(context.host, &claim).map_err(of_state)?;
             iscsi::create_record(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
-            write_secrets(context, endpoint).await?;
-            iscsi::update_record(context.host, endpoint, &wanted, DATABASE_LIMIT).await.map_err(of_iscsi)
+            record_of(context, endpoint)?
+                .ok_or_else(|| Ending::Failed("iscsiadm made the record, but it is not there".into()))?
         }
-        Some(record) => {
-            let changes = changes(context, &record, wanted, &mut claim)?;
-            claim.users.insert(context.id.to_owned());
-            claims::store(context.host, &claim).map_err(of_state)?;
-            write_secrets(context, endpoint).await?;
-            match changes.is_empty() {
-                true => Ok(()),
-                false => iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT)
-                    .await
-                    .map_err(of_iscsi),
-            }
-        }
-    }
+    };
+    let changes = changes(context, &record, &mut claim)?;
+    claims::store(context.host, &claim).map_err(of_state)?;
+    write_secrets(context, endpoint).await?;
+    iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT).await.map_err(of_iscsi)
 }
 
-/// What has to change in a record that is there; what it was goes into the claim if others made it.
+/// What has to change in a record; what it was goes into the claim if others made it.
 fn changes(
     context: Context<'_>,
     record: &NodeRecord,
-    wanted: Vec<(String, String)>,
     claim: &mut Claim,
 ) -> Result<Vec<(String, String)>, Ending> {
+    let mut wanted = settings(context);
     let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
     let current = iscsi::settings_of(context.host, record, &keys).map_err(of_iscsi)?;
-    let changes: Vec<(String, String)> =
-        wanted.into_iter().filter(|(key, value)| current.get(key) != Some(value)).collect();
+    // A record has every setting that its open-iscsi knows; one that it does not know it refuses, and all others with it.
+    claim.scans_by_itself = current.contains_key(STARTUP) && !current.contains_key(SCAN);
+    wanted.retain(|(key, value)| {
+        let unknown = claim.scans_by_itself && key == SCAN;
+        !unknown && current.get(key) != Some(value)
+    });
     if !claim.made_record {
-        for (key, _) in &changes {
+        for (key, _) in &wanted {
             let before = current.get(key).cloned().unwrap_or_default();
             claim.prior.entry(key.clone()).or_insert(before);
         }
     }
-    Ok(changes)
+    Ok(wanted)
 }
+
+/// How LUNs come in; unknown to open-iscsi before 2.0.875, where a login brings in every LUN.
+const SCAN: &str = "node.session.scan";
+/// Whether a boot logs in.
+const STARTUP: &str = "node.startup";
 
 /// What a record of ours says beside the administrator's iscsid.conf.
 fn settings(context: Context<'_>) -> Vec<(String, String)> {
     let mut settings = vec![
         // No login and no event of the target brings in LUNs nobody asked for (C15).
-        ("node.session.scan", "manual".to_owned()),
+        (SCAN, "manual".to_owned()),
         // A volume is attached by a connect, not by a boot.
-        ("node.startup", "manual".to_owned()),
+        (STARTUP, "manual".to_owned()),
         ("node.session.initial_login_retry_max", context.login.tries.to_string()),
         ("node.conn[0].timeo.login_timeout", context.login.timeout.as_secs().to_string()),
     ];
@@ -139,11 +141,16 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
 }
 
 /// A login that failed has had its tries inside iscsid; what the target refuses for good is final. LIO refuses wrong CHAP
-/// credentials with the general "initiator error" (seen: exit code 19), so that is said with them in mind.
+/// credentials with the general "initiator error" (seen: exit code 19), and with open-iscsi 2.1.11 missing ones, too, so
+/// that is said with them in mind.
 fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     match error {
-        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } if context.chap.is_some() => {
-            Ending::Final(format!("{error}; authentication may have failed: check the CHAP credentials"))
+        IscsiError::Failed { code: Iscsiadm::FatalLogin, .. } => {
+            let chap = match context.chap {
+                Some(_) => "authentication may have failed: check the CHAP credentials",
+                None => "the target may ask for authentication (CHAP), and the connection has no credentials",
+            };
+            Ending::Final(format!("{error}; {chap}"))
         }
         IscsiError::Failed { code, .. } if !code.is_final() && !code.is_iscsid_unreachable() => {
             Ending::Failed(error.to_string())
@@ -183,9 +190,16 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     claim.users.remove(context.id);
     if claim.users.is_empty() {
-        if claim.made_session && !serves_others(context, endpoint)? {
-            outlast_login(context, &claim).await?;
-            end_sessions(context, endpoint).await?;
+        if claim.made_session {
+            let below = below(context, endpoint)?;
+            if let Some(lun) = own_among(context, endpoint, &below)? {
+                // A scan that was under way has brought it in since the plan was made; it goes first (D14).
+                return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
+            }
+            if !serves_others(context, &claim, &below).await? {
+                outlast_login(context, &claim).await?;
+                end_sessions(context, endpoint).await?;
+            }
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;
@@ -193,11 +207,44 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// Whether another LUN hangs below a session of the endpoint: whose it is does not matter.
-fn serves_others(context: Context<'_>, endpoint: &Endpoint) -> Result<bool, Ending> {
+/// The devices below the sessions of the endpoint.
+fn below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Hctl>, Ending> {
     let sessions = sessions_of(context, endpoint)?;
     let devices = scsi::addresses(context.host).map_err(of_error)?;
-    Ok(sessions.iter().any(|session| devices.iter().any(|hctl| hctl.host == session.scsi_host)))
+    let is_below = |hctl: &Hctl| sessions.iter().any(|session| session.scsi_host == hctl.host);
+    Ok(devices.into_iter().filter(is_below).collect())
+}
+
+/// The LUN of this attachment, if it is among them.
+fn own_among(context: Context<'_>, endpoint: &Endpoint, below: &[Hctl]) -> Result<Option<Lun>, Ending> {
+    let journal = journal::load(context.host, context.id).map_err(of_state)?;
+    let paths = journal.map(|journal| journal.paths).unwrap_or_default();
+    let is_there = |lun: &Lun| below.iter().any(|hctl| hctl.lun == *lun);
+    Ok(paths.into_iter().filter(|path| path.endpoint == *endpoint).map(|path| path.lun).find(is_there))
+}
+
+/// Whether a session has to stay for one of those devices: whose it is does not matter. Where sessions of ours bring in
+/// LUNs by themselves (C15), one that nobody holds is nobody's, and goes.
+async fn serves_others(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<bool, Ending> {
+    let mut serves = false;
+    for hctl in below {
+        if !claim.scans_by_itself || is_held(context, *hctl)? {
+            serves = true;
+            continue;
+        }
+        match volume::delete(context, *hctl, false).await {
+            Ending::Ok => {}
+            ending => return Err(ending),
+        }
+    }
+    Ok(serves)
+}
+
+fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
+    let device = scsi::device(context.host, hctl).map_err(of_error)?;
+    let Some(block) = device.and_then(|device| device.block) else { return Ok(false) };
+    let openers = openers::openers_of(context.host, &block.name, block.number).map_err(of_error)?;
+    Ok(openers.iter().any(|opener| !opener.passes_by()))
 }
 
 /// A login of a process that died may still be under way in iscsid, which cannot be told to stop: before TCP has
@@ -226,17 +273,27 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     if sessions_of(context, endpoint)?.is_empty() {
         return Ok(());
     }
-    iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await.map_err(of_iscsi)?;
-    let limit = context.host.now() + Duration::from_secs(15);
+    let (patience, failed) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
+        Ok(()) => {
+            (15, Ending::Failed("iscsiadm logged out, but the session is still there after 15 s".into()))
+        }
+        Err(error) if unknown(&error) => (1, Ending::Failed(error.to_string())),
+        Err(error) => return Err(of_iscsi(error)),
+    };
+    let limit = context.host.now() + Duration::from_secs(patience);
     while !sessions_of(context, endpoint)?.is_empty() {
         if context.host.now() > limit {
-            return Err(Ending::Failed(
-                "iscsiadm logged out, but the session is still there after 15 s".into(),
-            ));
+            return Err(failed);
         }
         context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Whether a logout found no session: it has ended meanwhile. Or iscsid does not run; or it was started anew, and takes
+/// the kernel's sessions over one after another (open-iscsi 2.1.8 `usr/iscsid.c` `sync_session`).
+fn unknown(error: &IscsiError) -> bool {
+    matches!(error.code(), Some(Iscsiadm::NoObjects | Iscsiadm::NoSession))
 }
 
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
@@ -262,6 +319,9 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
 async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     match iscsi::delete_record(context.host, endpoint, DATABASE_LIMIT).await {
         Err(_) if record_of(context, endpoint)?.is_none() => Ok(()),
+        Ok(()) if record_of(context, endpoint)?.is_some() => {
+            Err(Ending::Failed("iscsiadm deleted the record, but it is still there".into()))
+        }
         other => other.map_err(of_iscsi),
     }
 }
@@ -295,11 +355,12 @@ fn of_iscsi(error: IscsiError) -> Ending {
     }
 }
 
-/// Failures of the database, and of a login of another's that is under way (a logout then gives 9, a
-/// deletion 15: open-iscsi 2.1.8, seen on a running iscsid).
+/// Failures of the database; of a login of another's that is under way (a logout then gives 9, a deletion 15: open-iscsi
+/// 2.1.8, seen on a running iscsid); and of a session that an iscsid which was started anew has not connected yet (32,
+/// `usr/initiator.c` `session_logout_task`).
 fn passes(code: Iscsiadm) -> bool {
-    use Iscsiadm::{Again, Busy, Database, Internal, SessionExists};
-    matches!(code, Database | Busy | Again | Internal | SessionExists)
+    use Iscsiadm::{Again, Busy, Database, Internal, NotConnected, SessionExists};
+    matches!(code, Database | Busy | Again | Internal | NotConnected | SessionExists)
 }
 
 fn ended(result: Fallible) -> Ending {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bowline_host::host::Blocking;
 use bowline_host::layers::Layer;
+use bowline_host::multipath::Reply;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, multipath, scsi};
 
@@ -44,16 +45,30 @@ pub(super) async fn hear_multipathd(context: Context<'_>, device: &BlockName) ->
     }
 }
 
+/// A device that multipathd's configuration excludes stays excluded until that is changed.
 pub(super) async fn add_path(context: Context<'_>, device: &BlockName) -> Ending {
-    of_reply(multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await)
+    match multipath::add_path(context.host, device, MULTIPATHD_LIMIT).await {
+        Ok(Reply::Blacklisted) => Ending::Final(format!("multipathd says that {device} is blacklisted")),
+        reply => of_reply(reply),
+    }
 }
 
 pub(super) async fn add_map(context: Context<'_>, wwid: &Wwid) -> Ending {
     of_reply(multipath::add_map(context.host, wwid, MULTIPATHD_LIMIT).await)
 }
 
+/// Where multipathd does not run, multipath itself removes the map: a volume that is in nobody's use must not stay for
+/// want of a daemon.
 pub(super) async fn remove_map(context: Context<'_>, name: &MapName) -> Ending {
-    of_reply(multipath::del_map(context.host, name, MULTIPATHD_LIMIT).await)
+    match multipath::del_map(context.host, name, MULTIPATHD_LIMIT).await {
+        Err(error) if error.is_unavailable() => {
+            match multipath::flush_map(context.host, name, MULTIPATHD_LIMIT).await {
+                Ok(()) => Ending::Ok,
+                Err(failed) => Ending::Failed(format!("{error}, and {failed}")),
+            }
+        }
+        reply => of_reply(reply),
+    }
 }
 
 pub(super) async fn remove_layer(context: Context<'_>, layer: &Layer) -> Ending {
@@ -103,6 +118,8 @@ pub(super) async fn forget_paths(context: Context<'_>, wwid: &Wwid) -> Ending {
     loop {
         let known = match multipath::paths(host, MULTIPATHD_LIMIT).await {
             Ok(known) => known,
+            // It does not run, so it remembers nothing.
+            Err(error) if error.is_unavailable() => return Ending::Ok,
             Err(error) => return of_error(error),
         };
         let gone = |name: &BlockName| matches!(scsi::block_device(host, name), Ok(None));

@@ -117,7 +117,8 @@ fn identity(
     }
 }
 
-/// The device of a path, once what sysfs says of it stems from a scan of ours: also before it has become a disk.
+/// The device of a path, once what sysfs says of it stems from a scan of ours, or from a session of ours: also before it
+/// has become a disk.
 fn told<'a>(
     goal: &Attach,
     path: &WantedPath,
@@ -129,7 +130,9 @@ fn told<'a>(
         Progress::Present(_) | Progress::Waits { .. } => {}
         _ => return None,
     }
-    let trusted = goal.live || view.ledger.entries().iter().any(scanned);
+    let trusted = goal.live
+        || path::new_session(&path.endpoint, view.ledger)
+        || view.ledger.entries().iter().any(scanned);
     view.topology.device(path).filter(|_| trusted)
 }
 
@@ -151,8 +154,12 @@ fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) -> bool {
             draft.want(view, read_step(map), 10, Duration::from_millis(250))
         }
         _ => {
-            let wake = view.now + Duration::from_millis(500);
-            draft.wait(format!("map {} to become usable", map.map.name), Some(wake));
+            let (wake, name) = (view.now + Duration::from_millis(500), &map.map.name);
+            let what = match map.node {
+                true => format!("map {name} to become usable"),
+                false => format!("udev to make /dev/mapper/{name} a link to the map"),
+            };
+            draft.wait(what, Some(wake));
             true
         }
     }
@@ -195,6 +202,22 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
         return error.hint("is open-iscsi installed, and does iscsid run? systemctl start iscsid");
     }
     error.hint("check that the portals can be reached from this host and that the target exports the LUN to its initiator name")
+}
+
+/// The disk that was read from, where there is no map: the one that is handed out (C11, C14).
+pub fn read_disk<'a>(goal: &Attach, view: &View<'a>) -> Option<&'a DeviceView> {
+    let was_read = |device: &&DeviceView| {
+        device.block().is_some_and(|block| {
+            let step = Step::VerifyRead { device: block.name.clone(), number: block.number };
+            view.ledger.succeeded(&step)
+        })
+    };
+    goal.paths.iter().filter_map(|path| view.topology.device(path)).find(was_read)
+}
+
+/// Why there is no map, as far as multipathd has told.
+pub fn why_no_map(view: &View<'_>) -> Option<String> {
+    multipath::why_no_map(view)
 }
 
 /// A path that is not there.

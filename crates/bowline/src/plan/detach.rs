@@ -60,6 +60,8 @@ const OPENER_PATIENCE: Duration = Duration::from_secs(60);
 const FORMING_PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
 const REMOVE_TRIES: u32 = 40;
+/// What was never handed out goes without waiting longer than this for a map that udev reads: its reads end with its disks.
+const HELD_PATIENCE: Duration = Duration::from_secs(3);
 /// Tries to remove a map that a user has open, where the data is given up: it may just be closing.
 const USED_TRIES: u32 = 3;
 /// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
@@ -82,12 +84,14 @@ pub fn plan(goal: &Detach, view: &View<'_>) -> Decision {
 /// Adds what is to be done; true when nothing is left to do, or nothing that could still succeed.
 pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let ours = Ours::of(goal, view);
-    if remove_map(goal, &ours, view, draft)
+    let go_on = remove_map(goal, &ours, view, draft);
+    let removing = !draft.is_empty();
+    if go_on
         && flush_disks(goal, &ours, view, draft)
-        && (!ours.whole || remove_layers(goal, view, draft))
+        && (!ours.whole || removing || remove_layers(goal, view, draft))
     {
         delete_devices(goal, &ours, view, draft);
-        if ours.devices.is_empty() && ours.whole {
+        if ours.devices.is_empty() && ours.whole && !removing {
             forget(goal, view, draft);
         }
         release(goal, &ours, view, draft);
@@ -219,12 +223,15 @@ fn closing(map: &MapView, view: &View<'_>) -> bool {
     opens as usize > view.topology.openers.len() + parts
 }
 
-/// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, and the data is given
-/// up or was never there).
+/// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, not soon or not at all, and the
+/// data was never there or is given up).
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let Some(map) = ours.map else {
         if forming(view) {
-            draft.wait("multipathd's new map to show", Some(view.now + Duration::from_millis(50)));
+            draft.wait(
+                "the removed map to go, or multipathd's new one to show",
+                Some(view.now + Duration::from_millis(50)),
+            );
             return false;
         }
         return true;
@@ -245,20 +252,27 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     }
     let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
     let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
+    let first = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
     let trying = draft.want(view, step, tries, Duration::from_millis(50));
-    // Where data counts, nothing is taken apart below a map that will not go.
-    !trying && goal.on_dirty != OnDirty::Refuse
+    match goal.on_dirty {
+        // Where data counts, nothing is taken apart below a map that will not go.
+        OnDirty::Refuse => false,
+        OnDirty::Discard => !trying,
+        OnDirty::NothingWritten => !trying || view.now.since(first) > HELD_PATIENCE,
+    }
 }
 
-/// Whether multipathd makes the map anew that was just removed: a path whose event it had not dealt with yet makes it do
-/// so. While the map comes into being its device holds the disks and has no identity yet; then it is removed again.
+/// Whether what holds the disks is the map that was just removed. While it goes, it holds them and has no identity any
+/// more. And multipathd may make it anew: a path whose event it had not dealt with yet makes it do so, and while the new
+/// map comes into being it has no identity yet; then it is removed again.
 fn forming(view: &View<'_>) -> bool {
-    let removed = view.ledger.entries().iter().rev().find_map(|entry| match (&entry.step, &entry.ended) {
-        (Step::RemoveMap { .. }, Some((when, _))) => Some(*when),
-        _ => None,
+    let removal =
+        view.ledger.entries().iter().rev().find(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+    let lately = removal.is_some_and(|entry| {
+        entry.ended.as_ref().is_none_or(|(when, _)| view.now.since(*when) < FORMING_PATIENCE)
     });
     view.topology.map.is_none()
-        && removed.is_some_and(|when| view.now.since(when) < FORMING_PATIENCE)
+        && lately
         && view.topology.openers.iter().any(|opener| matches!(opener, Opener::Holder(_)))
 }
 
@@ -384,7 +398,8 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
         let busy = view.ledger.entries().iter().any(|entry| {
             entry.ended.is_none()
                 && match &entry.step {
-                    Step::PrepareRecord(e) | Step::Login(e) | Step::Scan { endpoint: e, .. } => e == endpoint,
+                    Step::PrepareRecord(e) | Step::Login(e) => e == endpoint,
+                    Step::Scan { endpoint: e, .. } => e == endpoint && !lost(endpoint, view),
                     _ => false,
                 }
         });
@@ -412,6 +427,12 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
         }
     }
+}
+
+/// Whether the endpoint's session has lost its connection. A scan below it then waits for as long as the session is to
+/// wait for a new one (`recovery_tmo`, 120 s by default), or until the logout: so nothing is gained by waiting for it.
+fn lost(endpoint: &Endpoint, view: &View<'_>) -> bool {
+    view.topology.session(endpoint).is_some_and(|session| !session.usable())
 }
 
 /// Whether we took a device off that SCSI host.

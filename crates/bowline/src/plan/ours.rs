@@ -6,6 +6,7 @@
 //! a session does not scan by itself (C15), and below a session that others made the journal tells (B4).
 
 use super::detach::Detach;
+use super::path::new_session;
 use super::{Step, View};
 use crate::policy::OnDirty;
 use crate::topology::{DeviceView, MapView};
@@ -58,7 +59,8 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
         return false;
     };
     let endpoint = &session.session.endpoint;
-    if goal.scanned.contains(endpoint) {
+    // Below a session of this process's making nothing was there before (C15).
+    if goal.scanned.contains(endpoint) || new_session(endpoint, view.ledger) {
         return true;
     }
     // This process has worked there and did not scan.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_host::Moment;
+use bowline_host::iscsi::Endpoint;
 use bowline_host::scsi::DeviceState;
 
 use super::attach::Attach;
@@ -34,6 +35,8 @@ pub enum Progress<'a> {
 
 /// Tries of a step that fails before iscsid is even asked (the node database is busy).
 const RECORD_TRIES: u32 = 4;
+/// So often iscsid is asked where nobody answers: over 7 s, so that one that is restarted is waited for.
+const ABSENCE_TRIES: u32 = 5;
 /// A disk that has not attached to its SCSI device by then never will.
 const DISK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -160,6 +163,7 @@ fn landing(goal: &Attach, path: &WantedPath, when: Moment, view: &View<'_>) -> M
 
 /// The LUN is scanned for by us, on this session's host and no other (C12, C13). A device that was there before
 /// our scan, and is not a live attachment's, proves nothing: sysfs remembers the identity of the first scan (B3).
+/// Unless the session is new: then so is the device, which an old open-iscsi has scanned for (C15).
 fn scanned<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
     let session = view.topology.session(&path.endpoint)?;
     let scsi_host = session.session.scsi_host;
@@ -167,7 +171,9 @@ fn scanned<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Prog
     let device = session.device(path.lun);
     let begun = view.ledger.tries(&scan).next().is_some();
     match device {
-        Some(device) if !begun && !goal.live => Some(stale(path, device, view)),
+        Some(device) if !begun && !goal.live && !new_session(&path.endpoint, view.ledger) => {
+            Some(stale(path, device, view))
+        }
         Some(_) if !view.ledger.running(&scan) => None,
         Some(device) if device.block().is_some() => None,
         _ if view.ledger.running(&scan) => Some(Progress::Waits {
@@ -176,6 +182,11 @@ fn scanned<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Prog
         }),
         _ => Some(rescan(goal, path, scan, view)),
     }
+}
+
+/// Whether the session is of this connect's making: a login ends well only if there was none before.
+pub(super) fn new_session(endpoint: &Endpoint, ledger: &Ledger) -> bool {
+    ledger.succeeded(&Step::Login(endpoint.clone()))
 }
 
 /// A scan that found nothing is tried again `scan_attempts` times in all: the target may still be mapping.
@@ -201,7 +212,8 @@ pub fn any_stale(goal: &Attach, topology: &Topology, ledger: &Ledger) -> bool {
         let of_path = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
         ledger.entries().iter().any(|entry| of_path(&entry.step))
     };
-    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !scanned(path))
+    let known = |path: &WantedPath| scanned(path) || new_session(&path.endpoint, ledger);
+    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !known(path))
 }
 
 /// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's (something is
@@ -263,7 +275,12 @@ fn next_try<'a>(step: Step, tries: u32, base: Duration, view: &View<'a>, what: &
         return Progress::Waits { what: step.to_string(), wake: None };
     }
     let tried = view.ledger.tries(&step).count() as u32;
-    match view.ledger.last(&step) {
+    let last = view.ledger.last(&step);
+    let tries = match last {
+        Some((_, Ending::Host(_))) => tries.max(ABSENCE_TRIES),
+        _ => tries,
+    };
+    match last {
         None => Progress::Needs(step),
         Some((_, Ending::Final(why))) => Progress::Failed(format!("{what}: {why}")),
         Some((_, Ending::Ok)) if tried >= tries => Progress::Failed(format!("{what}: it took no effect")),

@@ -21,6 +21,8 @@ pub struct State {
     shown: Option<(Model, Files, Links)>,
     /// Portals that answer nothing.
     pub dead: BTreeSet<u8>,
+    /// multipathd does not run.
+    pub no_multipathd: bool,
     /// The calls of these numbers fail.
     pub fail_at: BTreeSet<usize>,
     pub calls: usize,
@@ -268,6 +270,10 @@ impl Host for FakeHost {
                 self.change("wwids", |model| model.wwid_on_file = option == "-a");
                 0
             }
+            ("multipath", "-f") => {
+                self.change("multipath -f", |model| model.map = None);
+                0
+            }
             _ => panic!("no such program: {program}"),
         };
         Ok(Ended { code: Some(code), stdout: String::new(), stderr: "iscsiadm: it failed\n".into() })
@@ -278,6 +284,9 @@ impl Host for FakeHost {
         self.state().log.push(format!("multipathd {command}"));
         assert!(!limit.is_zero());
         self.sleep(Duration::from_millis(10)).await;
+        if self.state().no_multipathd {
+            return Err(HostError::unavailable("ask multipathd", command, "it does not run"));
+        }
         let model = self.state().model.clone();
         match command.split(' ').collect::<Vec<_>>().as_slice() {
             ["show", "daemon"] => return Ok("pid 1 idle".into()),

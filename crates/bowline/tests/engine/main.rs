@@ -249,6 +249,21 @@ fn d7_d9_whatever_call_fails_a_disconnect_is_done_refused_or_says_what_is_left()
     }
 }
 
+/// D4: the map, its disks and sessions go also while multipathd is away; it is handed the work where it runs.
+#[test]
+fn d4_without_multipathd_multipath_itself_removes_the_map() {
+    for away in [true, false] {
+        let host = FakeHost::default();
+        attach(&host, &[1, 2]).unwrap();
+        host.state().no_multipathd = away;
+        let detached = detach(&host, &[1, 2]).unwrap();
+        assert_eq!(detached.outcome, Outcome::Clean, "{detached:?}");
+        assert_eq!(host.state().log.contains(&"multipath -f mpatha".to_owned()), away);
+        assert_eq!(host.state().model, Model::default());
+        nothing_wrong(&host);
+    }
+}
+
 #[test]
 fn b10_a_person_sees_every_path_go_from_login_to_map() {
     let host = FakeHost::default();

@@ -12,7 +12,7 @@ use lab_wire::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::configuration::{records_as_they_were, unconfigure_multipath};
-use super::leftovers::{BINDINGS, DISCOVERIES, Leftovers, RECORDS, STATE, WWIDS, leftovers, look};
+use super::leftovers::{BINDINGS, Leftovers, STATE, WWIDS, discovery_folders, leftovers, look, node_folder};
 use super::sysfs::{self, entries, name};
 use crate::daemons::{Daemon, ask_multipathd, processes};
 use crate::faults;
@@ -125,8 +125,11 @@ fn delete_devices() {
 fn end_sessions() -> Result<(), Failure> {
     for _ in 0..2 {
         if !sysfs::sessions().is_empty() {
-            let _ = run_line("timeout --signal=KILL 20 iscsiadm -m session -u");
-            gone(|| sysfs::sessions().len());
+            // Again and again: an iscsid that was just started does not know every session yet.
+            gone(|| {
+                let _ = run_line("timeout --signal=KILL 20 iscsiadm -m session -u");
+                sysfs::sessions().len()
+            });
         }
         Daemon::Iscsid.stop()?;
         // An iscsiadm that was killed in the middle would stall everyone who comes after it.
@@ -140,7 +143,7 @@ fn end_sessions() -> Result<(), Failure> {
 }
 
 fn remove_records() {
-    for folder in [RECORDS, STATE].into_iter().chain(DISCOVERIES) {
+    for folder in discovery_folders().chain([node_folder(), STATE.into()]) {
         let _ = fs::remove_dir_all(folder);
     }
     for file in [WWIDS, BINDINGS] {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use lab_wire::{Context, Failure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 
-use super::leftovers::RECORDS;
+use super::leftovers::node_folder;
 use crate::layout::STATE;
 
 const MULTIPATH: &str = "/etc/multipath.conf";
@@ -51,10 +51,10 @@ pub fn unconfigure_multipath() -> Result<bool, Failure> {
 
 /// Makes the folder of the node records read-only.
 pub fn records_read_only() -> Result<(), Failure> {
-    make_folder(RECORDS)?;
-    mount_bind(RECORDS, RECORDS).context(|| format!("cannot bind {RECORDS} to itself"))?;
-    mount_remount(RECORDS, MountFlags::BIND | MountFlags::RDONLY, "")
-        .context(|| format!("cannot make {RECORDS} read-only"))
+    let nodes = folder_of_nodes()?;
+    mount_bind(&nodes, &nodes).context(|| format!("cannot bind {nodes} to itself"))?;
+    mount_remount(&nodes, MountFlags::BIND | MountFlags::RDONLY, "")
+        .context(|| format!("cannot make {nodes} read-only"))
 }
 
 /// Puts the node records on a file system that has not a byte left. What fills it lies beside their folder, where
@@ -67,7 +67,7 @@ pub fn records_full() -> Result<(), Failure> {
     mount("tmpfs", whole.as_str(), "tmpfs", MountFlags::empty(), options)
         .context(|| format!("cannot mount {whole}"))?;
     make_folder(&records)?;
-    make_folder(RECORDS)?;
+    let nodes = folder_of_nodes()?;
     let filler = format!("{whole}/filler");
     let mut file = fs::File::create(&filler).context(|| format!("cannot make {filler}"))?;
     let page = [0; 4096];
@@ -77,12 +77,12 @@ pub fn records_full() -> Result<(), Failure> {
         Some(error) => return Err(error).context(|| format!("cannot fill {whole}")),
         None => return Err(Failure::new(format!("{whole} is never full"))),
     }
-    mount_bind(records.as_str(), RECORDS).context(|| format!("cannot bind {records}"))
+    mount_bind(&records, &nodes).context(|| format!("cannot bind {records}"))
 }
 
 /// The node records as they are on the disk, writable.
 pub fn records_as_they_were() -> Result<(), Failure> {
-    for place in [RECORDS.to_owned(), format!("{STATE}/full")] {
+    for place in [node_folder().display().to_string(), format!("{STATE}/full")] {
         while is_mounted(&fs::read_to_string("/proc/self/mounts").unwrap_or_default(), &place) {
             unmount(place.as_str(), UnmountFlags::DETACH).context(|| format!("cannot unmount {place}"))?;
         }
@@ -93,6 +93,13 @@ pub fn records_as_they_were() -> Result<(), Failure> {
 /// Whether the text of `/proc/self/mounts` has something mounted there.
 fn is_mounted(mounts: &str, place: &str) -> bool {
     mounts.lines().any(|line| line.split(' ').nth(1) == Some(place))
+}
+
+/// The folder of the node records, which only the first record makes.
+fn folder_of_nodes() -> Result<String, Failure> {
+    let nodes = node_folder().display().to_string();
+    make_folder(&nodes)?;
+    Ok(nodes)
 }
 
 fn make_folder(path: &str) -> Result<(), Failure> {
@@ -116,6 +123,6 @@ mod tests {
     #[test]
     fn mounts_are_known_by_their_place() {
         let mounts = "tmpfs /run tmpfs rw 0 0\n/dev/vda /etc/iscsi/nodes ext4 ro 0 0\n";
-        assert!(is_mounted(mounts, RECORDS) && !is_mounted(mounts, "/etc/iscsi"));
+        assert!(is_mounted(mounts, "/etc/iscsi/nodes") && !is_mounted(mounts, "/etc/iscsi"));
     }
 }

@@ -15,11 +15,8 @@ use serde_json::Value;
 use super::sysfs::{self, Map, ScsiDevice, Session, entries, name};
 use crate::daemons;
 
-/// Where open-iscsi keeps its records on Debian.
-pub const RECORDS: &str = "/etc/iscsi/nodes";
-/// Where it keeps what it discovered.
-pub const DISCOVERIES: [&str; 5] =
-    ["/etc/iscsi/send_targets", "/etc/iscsi/static", "/etc/iscsi/isns", "/etc/iscsi/slp", "/etc/iscsi/fw"];
+/// Where open-iscsi keeps what it discovered, beside its records.
+const DISCOVERIES: [&str; 5] = ["send_targets", "static", "isns", "slp", "fw"];
 /// multipath's list of the WWIDs it has made maps for.
 pub const WWIDS: &str = "/etc/multipath/wwids";
 /// multipath's list of friendly names; none is a leftover, but a new host has none.
@@ -59,6 +56,22 @@ impl Leftovers {
     }
 }
 
+/// Where open-iscsi keeps its records: Debian 12 in its configuration's folder, Debian 13 in one of its own.
+fn database() -> &'static Path {
+    let own = Path::new("/var/lib/iscsi");
+    if own.is_dir() { own } else { Path::new("/etc/iscsi") }
+}
+
+/// The folder of the node records.
+pub fn node_folder() -> PathBuf {
+    database().join("nodes")
+}
+
+/// The folders of what was discovered.
+pub fn discovery_folders() -> impl Iterator<Item = PathBuf> {
+    DISCOVERIES.iter().map(|kind| database().join(kind))
+}
+
 /// Looks once udev has nothing under way: a link that it is about to remove is not left over.
 pub fn leftovers() -> Leftovers {
     let deadline = Instant::now() + SETTLE;
@@ -74,8 +87,8 @@ pub fn look() -> Leftovers {
     let disks = scsi_devices.iter().map(|device| device.block.clone());
     let ours: BTreeSet<String> = disks.chain(maps.iter().map(|map| map.block.clone())).collect();
     Leftovers {
-        node_records: node_records(Path::new(RECORDS)),
-        discovery_records: DISCOVERIES.iter().flat_map(|folder| files_below(Path::new(folder))).collect(),
+        node_records: node_records(&node_folder()),
+        discovery_records: discovery_folders().flat_map(|folder| files_below(&folder)).collect(),
         sessions: sysfs::sessions(),
         dev_links: dev_links(&ours),
         scsi_devices,

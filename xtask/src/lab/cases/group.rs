@@ -40,11 +40,11 @@ impl Ending {
     }
 
     /// The case's line, and for a failure the end of what it printed.
-    pub fn show(&self, name: &str) {
+    pub fn show(&self, name: &str, count: &str) {
         match &self.failure {
-            None => println!("ok      {name:24} {:6.1}s", self.seconds),
+            None => println!("ok      {count} {name:24} {:6.1}s", self.seconds),
             Some(why) => {
-                println!("FAILED  {name:24} {:6.1}s  {why}", self.seconds);
+                println!("FAILED  {count} {name:24} {:6.1}s  {why}", self.seconds);
                 for line in command::tail(&self.output, SHOWN).lines() {
                     println!("        | {line}");
                 }
@@ -58,7 +58,7 @@ pub fn run(
     ready: &Ready,
     cases: &[&Case],
     logs: &Path,
-    tell: &mut dyn FnMut(&Case, Ending),
+    tell: &mut dyn FnMut(&Case, Ending) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut rest = cases.to_vec();
     while !rest.is_empty() {
@@ -68,7 +68,7 @@ pub fn run(
                 .context(|| format!("cannot write {name}.log to {}", logs.display()))?;
             if let Some(case) = rest.iter().find(|case| case.name == name) {
                 ended.push(case.name.clone());
-                tell(case, ending);
+                tell(case, ending)?;
             }
             Ok(())
         })?;
@@ -76,7 +76,7 @@ pub fn run(
             // Not even one began: another guest would fare no better.
             for case in rest {
                 let failure = Some(format!("not run: {}", verdict.sentence()));
-                tell(case, Ending { failure, seconds: 0.0, output: String::new() });
+                tell(case, Ending { failure, seconds: 0.0, output: String::new() })?;
             }
             return Ok(());
         }

@@ -27,6 +27,8 @@ pub struct Case {
     pub limit: Duration,
     /// Too long for every test run: `make soak`.
     pub soak: bool,
+    /// It needs nothing that only LIO has, and shows what any target must do.
+    pub any_target: bool,
 }
 
 /// The flags of `cargo xtask lab run` in the header.
@@ -72,8 +74,8 @@ fn parse(name: &str, text: &str) -> Result<Case, Failure> {
     if sentence.is_empty() {
         return Err(Failure::new("it does not say first what it shows"));
     }
-    let soak = comment.contains(&"soak");
-    Ok(Case { name: name.to_owned(), sentence, shape: flags.shape, proves, limit, soak })
+    let (soak, any_target) = (comment.contains(&"soak"), comment.contains(&"any target"));
+    Ok(Case { name: name.to_owned(), sentence, shape: flags.shape, proves, limit, soak, any_target })
 }
 
 /// A capital letter and a number.
@@ -105,8 +107,11 @@ mod tests {
         assert_eq!(case.proves, ["C3", "D14"]);
         assert_eq!((case.shape.portals, case.shape.volumes), (4, 8));
         assert_eq!(case.argument(), "four=60");
-        assert!(!case.soak);
+        assert!(!case.soak && !case.any_target);
         assert!(parse("four", &GOOD.replace("# limit: 60s", "# limit: 20m\n# soak")).unwrap().soak);
+        assert!(
+            parse("four", &GOOD.replace("# limit: 60s", "# limit: 60s\n# any target")).unwrap().any_target
+        );
     }
 
     #[test]

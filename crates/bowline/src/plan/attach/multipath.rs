@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use bowline_host::names::BlockName;
 use bowline_host::{Moment, Wwid};
 
-use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step};
+use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step, told};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
+use crate::ledger::Ending;
 use crate::plan::path::Progress;
 use crate::plan::{Decision, Draft, Step, View};
-use crate::topology::MapView;
+use crate::topology::{DeviceView, MapView};
 
 /// The grace, where the caller chose none, is as long as the first path took, within these.
 const SHORTEST_GRACE: Duration = Duration::from_secs(1);
@@ -36,7 +38,7 @@ pub(super) fn plan(
     {
         return still_there(map, verified, view);
     }
-    let claiming = claim(&mut draft, progress, identity, view);
+    let claiming = claim(&mut draft, goal, progress, identity, view);
     for (path, progress) in progress {
         match progress {
             Progress::Needs(Step::Scan { .. }) if claiming => draft.wait("the identity to be claimed", None),
@@ -125,10 +127,13 @@ fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<
 }
 
 /// The first path's scan tells the identity; once that is on multipath's wwids file, udev claims every further path
-/// for multipath at its first event, instead of probing it for file systems and being told to claim it afterwards.
-/// So the other scans wait for the first, but not long: true while they should.
+/// for multipath at its first event, instead of probing it for file systems and being told to claim it afterwards. The
+/// kernel knows the identity before it asks the device all that a disk needs (20 commands), so where each takes its time
+/// the first path's own event is in time for it, too. The other scans wait for the first, but not long: true while they
+/// should.
 fn claim(
     draft: &mut Draft,
+    goal: &Attach,
     progress: &[(&WantedPath, Progress<'_>)],
     identity: Option<&Wwid>,
     view: &View<'_>,
@@ -137,9 +142,10 @@ fn claim(
     if view.topology.wwid_on_file || view.topology.map.is_some() {
         return false;
     }
-    // An expected identity is claimed only once a disk has shown it: until then the journal does not know it (B4), and
+    // An expected identity is claimed only once a device has shown it: until then the journal does not know it (B4), and
     // it may be another volume's (B3).
-    if !progress.iter().any(|(_, p)| shows(p, wwid)) {
+    let shows = |device: &DeviceView| device.device.wwid.as_ref() == Some(wwid);
+    if !progress.iter().any(|(path, p)| told(goal, path, p, view).is_some_and(shows)) {
         return first_scan(draft, progress, view);
     }
     let step = Step::ClaimWwid(wwid.clone());
@@ -151,10 +157,6 @@ fn claim(
         return true;
     }
     false
-}
-
-fn shows(progress: &Progress<'_>, wwid: &Wwid) -> bool {
-    matches!(progress, Progress::Present(device) if device.device.wwid.as_ref() == Some(wwid))
 }
 
 /// One scan goes ahead; a path that does not answer holds up the others for a moment only.
@@ -220,6 +222,10 @@ fn advance(
     let since = view.now.since(verified);
     if since < patience {
         draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(verified + patience));
+    } else if !map.has(block.number) && !device.udev_done() {
+        // multipathd takes the identity from udev's record: before that it would only keep the path as an orphan.
+        let wake = Some(view.now + Duration::from_millis(500));
+        draft.wait(format!("udev to finish with {}", block.name), wake);
     } else if !map.has(block.number) && device.device.wwid.is_some() {
         let step = Step::AddPath(block.name.clone());
         // multipathd says `ok` also when it keeps the path as an orphan, so every try counts.
@@ -230,16 +236,16 @@ fn advance(
 }
 
 /// multipathd makes the map, from any path whose identity udev has found out (C3, C5). The first try may come
-/// before multipathd has heard of the path; then it is told.
+/// before multipathd has heard of the path; then it is told. A path that it says it will never take is no help (C11).
 fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) {
-    let known = progress.iter().find_map(|(_, p)| match p {
-        Progress::Present(device) if device.udev_done() && device.device.wwid.as_ref() == Some(wwid) => {
-            device.block()
-        }
+    let disks = progress.iter().filter_map(|(_, p)| match p {
+        Progress::Present(device) => Some((*device, device.block()?)),
         _ => None,
     });
-    let Some(block) = known else {
-        if progress.iter().any(|(_, p)| matches!(p, Progress::Present(_))) {
+    let disks: Vec<_> = disks.filter(|(_, block)| !blacklisted(&block.name, view)).collect();
+    let is_known = |device: &DeviceView| device.udev_done() && device.device.wwid.as_ref() == Some(wwid);
+    let Some((_, block)) = disks.iter().find(|(device, _)| is_known(device)) else {
+        if !disks.is_empty() {
             draft.wait("udev to finish with the first disk", Some(view.now + Duration::from_millis(500)));
         }
         return;
@@ -255,6 +261,21 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
     } else {
         draft.want(view, add_map, u32::MAX, Duration::from_millis(100));
     }
+}
+
+/// multipathd has said of this disk, which udev is done with, that its configuration excludes it.
+fn blacklisted(device: &BlockName, view: &View<'_>) -> bool {
+    matches!(view.ledger.last(&Step::AddPath(device.clone())), Some((_, Ending::Final(_))))
+}
+
+/// What multipathd answered when it was asked for the map, or for a path of it that it will never take.
+pub(super) fn why_no_map(view: &View<'_>) -> Option<String> {
+    let answers = view.ledger.entries().iter().rev().filter_map(|entry| match (&entry.step, &entry.ended) {
+        (Step::AddMap(_) | Step::AddPath(_), Some((_, ending))) if !ending.is_ok() => Some(ending),
+        _ => None,
+    });
+    let (never, not_now): (Vec<_>, Vec<_>) = answers.partition(|ending| matches!(ending, Ending::Final(_)));
+    never.into_iter().chain(not_now).next().map(Ending::reason)
 }
 
 /// No map, and nothing left to try or no time: the one device where the caller allows it (C11), or the end.
@@ -277,7 +298,7 @@ fn without_map(
             }
         }
     }
-    let mut error = Error::new(ErrorKind::NotAttached, "no usable multipath map could be formed in time");
+    let mut error = Error::new(ErrorKind::NotAttached, "no usable multipath map could be formed");
     for (path, p) in progress {
         if let Progress::Failed(why) = p {
             error = error.cause(format!("{}: {why}", path.endpoint));
@@ -286,13 +307,7 @@ fn without_map(
     for what in draft.waiting {
         error = error.cause(format!("still waiting for {what}"));
     }
-    let refused = view.ledger.entries().iter().rev().find_map(|entry| match (&entry.step, &entry.ended) {
-        (Step::AddMap(_), Some((_, ending))) if !ending.is_ok() => Some(ending.reason()),
-        _ => None,
-    });
-    if let Some(why) = refused {
-        error = error.cause(format!("multipathd: {why}"));
-    }
+    error = why_no_map(view).filter(|_| view.topology.map.is_none()).into_iter().fold(error, Error::cause);
     Decision::Refused(
         error.hint("see what multipathd says of the device: multipathd show paths; is it blacklisted?"),
     )

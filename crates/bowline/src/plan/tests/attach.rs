@@ -67,7 +67,8 @@ fn c3_a_map_that_is_not_ready_is_not_read_from() {
     ];
     for world in not_ready {
         let decision = world.attach(&attach_to(&[1]));
-        assert!(waits(decision.clone()).contains("to become usable"));
+        let waits = waits(decision.clone());
+        assert!(waits.contains("to become usable") || waits.contains("/dev/mapper/mpatha"), "{waits}");
         assert_eq!(steps(decision), []);
     }
 }
@@ -79,6 +80,11 @@ fn c3_other_paths_join_the_map_later() {
     let overlooked = two.clone().after_ms(3000);
     let both = Attach { enough: Enough::Quorum { paths: 2, grace: None }, ..attach_to(&[1, 2]) };
     assert_eq!(steps(overlooked.attach(&both)), [Step::AddPath(disk(2))]);
+    let busy = overlooked.with_disk(2, |disk| disk.udev = None);
+    assert!(
+        waits(busy.attach(&both)).contains("udev to finish with sdc"),
+        "multipathd would not take it yet"
+    );
     let joined = World { topology: two.clone().map(&[1, 2]).topology, ..two };
     assert_eq!(joined.attach(&attach_to(&[1, 2])), Decision::Done);
 }
@@ -219,6 +225,19 @@ fn c11_the_single_device_is_returned_only_where_the_caller_allowed_it() {
     assert_eq!(late.clone().ok(read_disk(1)).attach(&allowed), Decision::Done);
     let error = refusal(late.ok(read_disk(1)).attach(&attach_to(&[1])));
     assert!(error.causes.iter().any(|cause| cause.contains("it failed")), "multipathd's reason: {error}");
+}
+
+/// C11: what multipathd's configuration excludes is not waited for until the deadline.
+#[test]
+fn c11_a_device_that_multipathd_will_never_take_ends_the_wait_for_the_map() {
+    let never = || Ending::Final("multipathd says that sdb is blacklisted".into());
+    let world = World::new().scanned(1).on_file().failed(add_map()).ended(Step::AddPath(disk(1)), never());
+    let error = refusal(world.clone().attach(&attach_to(&[1])));
+    assert!(error.causes.iter().any(|cause| cause.contains("blacklisted")), "{error}");
+    let allowed = Attach { allow_single_device: true, ..attach_to(&[1]) };
+    assert_eq!(steps(world.clone().attach(&allowed)), [read_disk(1)]);
+    let other = world.scanned(2).after_ms(1000).attach(&attach_to(&[1, 2]));
+    assert!(steps(other).contains(&add_map()), "another path may be taken (C5)");
 }
 
 #[test]

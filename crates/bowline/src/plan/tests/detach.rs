@@ -74,6 +74,27 @@ fn d14_nothing_is_released_while_a_step_of_ours_runs_there() {
     }
 }
 
+/// C1, B7: under heavy loss udev reads a new map for longer than there is time for cleaning up.
+#[test]
+fn c1_a_map_that_udev_holds_does_not_hold_up_the_clean_up_of_its_disks() {
+    let held = World::new().scanned(1).map(&[1]).failed(remove_map());
+    assert_eq!(steps(held.clone().after_ms(2000).detach(&undo_of(&[1]))), [remove_map()]);
+    let held = held.after_ms(4000);
+    assert_eq!(steps(held.detach(&undo_of(&[1]))), [remove_map(), delete(1)]);
+    assert_eq!(steps(held.detach(&detach_of(&[1]))), [sync_map()], "where data counts, never");
+    let bare = held.ok(delete(1)).no_disk(1);
+    assert_eq!(steps(bare.detach(&undo_of(&[1]))), [remove_map(), release(1)], "forgotten once it is gone");
+}
+
+/// B7, C1: a scan whose session lost its connection ends with the session, and not before.
+#[test]
+fn b7_a_scan_below_a_lost_session_does_not_hold_up_its_release() {
+    let scanning = World::new().logged_in(1).running(scan(1));
+    assert_eq!(steps(scanning.detach(&undo_of(&[1]))), []);
+    let lost = scanning.session_is(1, SessionState::Failed);
+    assert_eq!(steps(lost.detach(&undo_of(&[1]))), [release(1)]);
+}
+
 #[test]
 fn d4_a_session_that_was_never_part_of_the_map_goes() {
     let world = World::new().logged_in(1).session(2, SessionState::Failed).claimed_by(2, &[ID]);
@@ -226,13 +247,24 @@ fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
     assert_eq!(steps(theirs.detach(&journaled)), [delete(1)], "B4: the journal tells what was scanned there");
 }
 
+/// D7, D10: a map that is on its way out holds its disks for a moment without an identity.
+#[test]
+fn d7_a_map_that_is_going_is_not_taken_for_a_user() {
+    let mut going = World::new().scanned(1).ok(sync_map()).running(remove_map());
+    going.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("going".into()))));
+    assert_eq!(steps(going.detach(&detach_of(&[1]))), []);
+    let mut stranger = World::new().scanned(1);
+    stranger.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("going".into()))));
+    assert!(refusal(stranger.detach(&detach_of(&[1]))).to_string().contains("in use"));
+}
+
 /// D7, D14: multipathd, not done with a path's event yet, makes the map anew: that is no user, and it goes again.
 #[test]
 fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
     let mut forming = unmapped();
     forming.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("forming".into()))));
     assert_eq!(steps(forming.detach(&detach_of(&[1, 2]))), []);
-    assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("new map"));
+    assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("removed map to go"));
     let anew = unmapped().after_ms(1000).map(&[1, 2]);
     assert_eq!(steps(anew.detach(&detach_of(&[1, 2]))), [remove_map()]);
     let error = refusal(forming.after_ms(10_000).detach(&detach_of(&[1, 2])));

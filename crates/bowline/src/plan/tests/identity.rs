@@ -58,6 +58,15 @@ fn c1_an_expected_identity_is_not_claimed_before_a_disk_shows_it() {
     assert!(steps(shown.attach(&goal)).contains(&Step::ClaimWwid(wwid_ending(2))));
 }
 
+/// C9: where a device takes its time to become a disk, udev can claim it at its first event all the same.
+#[test]
+fn c9_the_identity_is_claimed_before_the_device_is_a_disk() {
+    let device = World::new().logged_in(1).logged_in(2).disk(1).with_disk(1, |disk| disk.device.block = None);
+    let found = device.running(scan(1));
+    assert_eq!(steps(found.attach(&attach_to(&[1, 2]))), [Step::ClaimWwid(wwid())]);
+    assert_eq!(steps(found.on_file().attach(&attach_to(&[1, 2]))), [scan(2)]);
+}
+
 /// B3: the identity is compared in single path too.
 #[test]
 fn b3_an_expected_identity_must_be_met_in_single_path() {

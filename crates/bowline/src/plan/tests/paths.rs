@@ -46,6 +46,19 @@ fn c15_no_login_before_the_record_is_claimed_and_set() {
     }
 }
 
+/// C15: an old open-iscsi scans by itself: below a session of our own making what comes in is new, and not stale.
+#[test]
+fn c15_a_device_below_a_session_of_our_making_is_trusted() {
+    for goal in both() {
+        let new = World::new().logged_in(1).disk(1).ok(login(1));
+        assert!(matches!(of(&new, &goal, 1), Progress::Present(_)));
+        for before in [World::new().logged_in(1).disk(1), World::new().logged_in(1).disk(1).failed(login(1))]
+        {
+            assert_eq!(of(&before, &goal, 1), Progress::Needs(delete(1)));
+        }
+    }
+}
+
 #[test]
 fn c4_a_refused_login_ends_the_path_in_both_modes_alike() {
     let world = World::new().prepared(1).ended(login(1), Ending::Final("authentication failed".into()));
@@ -63,6 +76,22 @@ fn c4_a_login_that_may_work_later_is_tried_as_often_in_both_modes() {
             (1..goal.login.rounds).fold(once.clone(), |world, _| world.after_ms(5000).failed(login(1)));
         assert_eq!(failure(&rounds, &goal), "login: it failed");
     }
+}
+
+/// C4: nobody was asked, so no try of a login is lost: an iscsid that is being restarted is waited for.
+#[test]
+fn c4_an_iscsid_that_is_away_for_seven_seconds_is_waited_for() {
+    let once = Attach { login: LoginPolicy { rounds: 1, ..LoginPolicy::default() }, ..attach_to(&[1]) };
+    let mut world = World::new().prepared(1);
+    let began = world.now;
+    while of(&world, &once, 1) == Progress::Needs(login(1)) {
+        world = world.ended(login(1), Ending::Host("iscsid does not run".into()));
+        if let Progress::Waits { wake: Some(wake), .. } = of(&world, &once, 1) {
+            world.now = wake;
+        }
+    }
+    assert!(world.now.since(began) > Duration::from_secs(7));
+    assert_eq!(failure(&world, &once), "login: iscsid does not run");
 }
 
 /// C4: the number of scans is a setting of its own.

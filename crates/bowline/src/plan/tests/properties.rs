@@ -218,7 +218,7 @@ fn sound(world: &World, decision: &Decision) -> Result<(), TestCaseError> {
 
 /// Whether a device was brought in by us, as far as anything tells.
 fn may_be_ours(world: &World, n: u8) -> bool {
-    let scanned = world.ledger.tries(&scan(n)).next().is_some();
+    let scanned = world.ledger.tries(&scan(n)).next().is_some() || world.ledger.succeeded(&login(n));
     let worked =
         [prepare(n), login(n), release(n)].iter().any(|step| world.ledger.tries(step).next().is_some());
     let claim = world.claims.get(&endpoint(n));
@@ -307,7 +307,8 @@ proptest! {
                 Step::DeleteDevice { hctl, .. } => {
                     prop_assert!(!goal.live, "C16: {}", step);
                     let n = u8::try_from(hctl.host.0).unwrap();
-                    let stale = world.ledger.tries(&scan(n)).next().is_none();
+                    let known = world.ledger.tries(&scan(n)).next().is_some();
+                    let stale = !known && !world.ledger.succeeded(&login(n));
                     let device = world.topology.device(&path(n)).unwrap();
                     let stacked = device.block().is_some_and(|block| !block.holders.is_empty());
                     let open = world.topology.openers.iter().any(|opener| !opener.passes_by());

@@ -1,0 +1,36 @@
+#!/bin/bash
+# A disconnect while iscsid is away takes apart all that needs no iscsid and names what is left; while multipathd is away
+# it is clean all the same.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: D4 D9 B7
+# limit: 300s
+# soak
+. /lab/lib.sh
+
+step "iscsid"
+connect_all 1
+write_pattern "$(field .device_node)" away
+lab stop iscsid
+at_end lab start iscsid
+begin disconnect 1 --deadline 90s
+ended 90
+[ "$code" = 4 ] || fail "expected exit code 4, saw $code"
+expect_json '[.error.leftovers[] | select(startswith("session"))] | length == 4'
+expect_host '.maps == [] and .scsi_devices == []'
+lab start iscsid
+disconnect 1
+no_leftovers
+
+step "multipathd"
+connect_all 1
+verify_pattern "$(field .device_node)" away
+lab stop multipathd
+at_end lab start multipathd
+begin disconnect 1 --deadline 90s
+ended 90
+truthful
+lab start multipathd
+[ "$code" = 0 ] || disconnect 1
+no_leftovers
+connect_all 1
+disconnect 1

@@ -1,0 +1,30 @@
+#!/bin/bash
+# A connect in whose middle iscsid or multipathd stops answering ends by its deadline and says truly what is left; once the
+# daemon goes on, connect works, and disconnect leaves nothing.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 B7
+# limit: 300s
+# soak
+. /lab/lib.sh
+
+frozen_after() { # DAEMON EVENT WORDS
+    begin connect 1 --deadline 40s
+    tells "$2"
+    lab freeze "$1"
+    at_end lab thaw "$1"
+    ended 40
+    [ "$code" != 0 ] || fail "expected it to fail"
+    truthful
+    expect_json "[.error.message] + .error.causes | any(test(\"$3\"))"
+
+    step "$1 goes on"
+    lab thaw "$1"
+    connect_all 1
+    write_pattern "$(field .device_node)" thawed
+    disconnect 1
+    expect_json '.outcome == "clean"'
+    no_leftovers
+}
+
+frozen_after iscsid path_logging_in 'iscsid|iscsiadm'
+frozen_after multipathd path_logged_in multipath

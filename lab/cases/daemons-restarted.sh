@@ -1,0 +1,69 @@
+#!/bin/bash
+# iscsid or multipathd stopped and started again, or killed and started again, in the middle of a connect, of a
+# disconnect, and while a volume is attached: what is said is so, and afterwards connect and disconnect work.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 D4 D9 B7
+# limit: 40m
+# soak
+. /lab/lib.sh
+
+trouble() { # DAEMON stopped|killed
+    # shellcheck disable=SC2046 # iscsid is two processes
+    [ "$2" = stopped ] || kill -KILL $(pidof "$1")
+    lab restart "$1"
+}
+
+works_again() {
+    connect_all 1
+    write_pattern "$(field .device_node)" again
+    verify_pattern "$(field .device_node)" again
+    disconnect 1
+    expect_json '.outcome == "clean"'
+    no_leftovers
+}
+
+in_connect() { # DAEMON HOW EVENT
+    step "$1 is $2 in a connect after $3"
+    begin connect 1 --deadline 80s
+    tells "$3"
+    trouble "$1" "$2"
+    ended 80
+    truthful
+    [ "$code" = 3 ] || disconnect 1
+    works_again
+}
+
+in_disconnect() { # DAEMON HOW EVENT
+    step "$1 is $2 in a disconnect after $3"
+    connect_all 1
+    begin disconnect 1 --deadline 90s
+    tells "$3"
+    trouble "$1" "$2"
+    ended 90
+    truthful
+    [ "$code" = 0 ] || disconnect 1
+    works_again
+}
+
+while_attached() { # DAEMON HOW
+    step "$1 is $2 while the volume is attached"
+    connect_all 1
+    write_pattern "$(field .device_node)" attached
+    trouble "$1" "$2"
+    verify_pattern "$(field .device_node)" attached
+    disconnect 1
+    expect_json '.outcome == "clean"'
+    works_again
+}
+
+for daemon in iscsid multipathd; do
+    for how in stopped killed; do
+        for stage in path_logging_in path_logged_in device_appeared; do
+            in_connect $daemon $how $stage
+        done
+        for stage in flushing map_removing device_deleting path_logging_out; do
+            in_disconnect $daemon $how $stage
+        done
+        while_attached $daemon $how
+    done
+done

@@ -1,0 +1,76 @@
+#!/bin/bash
+# One portal, half of them or all begin to drop everything at each stage of a connect and of a disconnect: connect gives
+# a map of those that live or fails clean by its deadline; disconnect is clean where the data is on the target, and where
+# it is not refuses and keeps all.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 C3 D2 D7 B1 B7
+# limit: 50m
+# soak
+. /lab/lib.sh
+
+in_connect() { # PORTALS EVENT
+    step "portals $1 die in a connect after $2"
+    begin connect 1 --deadline 80s
+    tells "$2"
+    # shellcheck disable=SC2086 # portals are words
+    lab drop 100% $1
+    ended 80
+    lab heal
+    truthful
+    [ "$code" = 0 ] || [ "$code$1" = "31 2 3 4" ] || fail "expected a map of the living paths, or a clean host"
+    if [ "$code" = 0 ]; then
+        write_pattern "$(field .device_node)" "$2"
+        disconnect 1
+    fi
+    no_leftovers
+}
+
+in_disconnect() { # PORTALS EVENT
+    local device
+    step "portals $1 die in a disconnect after $2"
+    connect_all 1
+    device=$(field .device_node)
+    write_pattern "$device" "$1-$2"
+    begin disconnect 1 --flush-timeout 10s --deadline 120s
+    tells "$2"
+    # shellcheck disable=SC2086
+    lab drop 100% $1
+    ended 120
+    truthful
+    [ "$code" = 0 ] || fail "expected it to be clean: what was written was on the target"
+    lab heal
+    connect 1
+    verify_pattern "$(field .device_node)" "$1-$2"
+    disconnect 1
+    no_leftovers
+}
+
+# What was written and is not on the target yet: in the target's cache, as far as this host knows.
+with_data() {
+    step "all portals die in a disconnect with data in a cache"
+    lab cache on 1
+    at_end lab cache off 1
+    connect_all 1
+    write_pattern "$(field .device_node)" cached
+    begin disconnect 1 --flush-timeout 5s --deadline 60s
+    tells flushing
+    lab drop 100%
+    ended 60
+    truthful
+    lab heal
+    [ "$code" = 0 ] || disconnect 1
+    no_leftovers
+    connect 1
+    verify_pattern "$(field .device_node)" cached
+    disconnect 1
+}
+
+for dead in "1" "1 2" "1 2 3 4"; do
+    for stage in path_logged_in device_appeared map_requested path_joined; do
+        in_connect "$dead" $stage
+    done
+    for stage in flushing map_removing device_deleting path_logging_out; do
+        in_disconnect "$dead" $stage
+    done
+done
+with_data

@@ -1,0 +1,28 @@
+#!/bin/bash
+# Portals that refuse the connection: connect does not wait for them where others work, and names them; when all refuse it
+# fails by its deadline, says why of each, and leaves nothing.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: C1 C2 C3 D4 B1 B7
+# limit: 120s
+. /lab/lib.sh
+
+lab reject 2 4
+timed connect 1
+echo "with two that refuse, connect took $took ms"
+# The map, and then the longest grace: the two are tried by iscsid for longer than that.
+[ "$took" -le 20000 ] || fail "expected no waiting for those that refuse, saw $took ms"
+expect_json '([.failed_paths[].portal] | sort) == ["10.0.2.2:3260", "10.0.4.2:3260"]'
+expect_json 'all(.failed_paths[]; .reason | contains("log in"))'
+disconnect 1
+expect_json '.outcome == "clean"'
+no_leftovers
+lab heal
+
+lab reject
+timed expect_exit 3 connect 1 --deadline 16s
+echo "with all that refuse, connect took $took ms"
+[ "$took" -le 17000 ] || fail "expected the end by 16 s, saw it after $took ms"
+expect_json '.error.leftovers == []'
+for portal in 1 2 3 4; do
+    expect_json "any(.error.causes[]; contains(\"10.0.$portal.2:3260\"))"
+done

@@ -1,0 +1,125 @@
+//! What ran on the real kernel: the laboratory's cases, as their headers have them, and how they ended.
+
+use std::path::Path;
+
+use lab_wire::Failure;
+
+use crate::lab::{self, Case, Line};
+
+/// What `make test` writes.
+const SHORT: &str = "target/proof/lab.json";
+/// What `make soak` writes of the long cases in the same guest.
+const SOAK: &str = "target/proof/lab-soak.json";
+
+/// A case, and whether it passed; `None` when it has not run.
+#[derive(Debug)]
+pub(super) struct RealCase {
+    pub(super) name: String,
+    pub(super) proves: Vec<String>,
+    /// Only `make soak` runs it.
+    pub(super) soak: bool,
+    pub(super) passed: Option<bool>,
+}
+
+/// Every case of the laboratory, in the guest it asks for.
+#[derive(Debug, Default)]
+pub(super) struct Kernel {
+    pub(super) cases: Vec<RealCase>,
+    /// Whether there are results of the short cases.
+    pub(super) ran: bool,
+    /// A line on each campaign of `make soak`.
+    pub(super) elsewhere: Vec<String>,
+}
+
+impl Kernel {
+    /// Reads headers and results below the repository.
+    pub(super) fn read(repo: &Path) -> Result<Self, Failure> {
+        let results = |file: &str| lab::results_of(&repo.join(file));
+        let (short, soak) = (results(SHORT)?, results(SOAK)?);
+        let ran = short.is_some();
+        let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
+        let cases = lab::all_cases()?.into_iter().map(|case| joined(case, &lines)).collect();
+        let mut elsewhere = Vec::new();
+        for campaign in &lab::CAMPAIGNS {
+            elsewhere.push(told(campaign.name, results(&campaign.file())?));
+        }
+        Ok(Self { cases, ran, elsewhere })
+    }
+
+    /// The cases that prove it and passed.
+    pub(super) fn passed(&self, id: &str) -> impl Iterator<Item = &RealCase> {
+        self.of(id).filter(|case| case.passed == Some(true))
+    }
+
+    /// Every id that a case that passed names.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
+        self.cases.iter().filter(|case| case.passed == Some(true)).flat_map(|case| &case.proves)
+    }
+
+    /// What became of the cases that would have proved it.
+    pub(super) fn why_not(&self, id: &str) -> String {
+        let ending = |case: &RealCase| {
+            let what = if case.passed.is_some() { "failed" } else { "has not run" };
+            format!("case {} {what}", case.name)
+        };
+        let endings: Vec<String> = self.of(id).map(ending).collect();
+        match endings.is_empty() {
+            true => "no case names it".to_owned(),
+            false => endings.join(", "),
+        }
+    }
+
+    fn of(&self, id: &str) -> impl Iterator<Item = &RealCase> {
+        self.cases.iter().filter(move |case| case.proves.iter().any(|proved| proved == id))
+    }
+}
+
+/// What it proves is what it proved when it ran: a header that was changed since proves nothing more.
+fn joined(case: Case, lines: &[Line]) -> RealCase {
+    let line = lines.iter().find(|line| line.case == case.name);
+    let proves = match line {
+        Some(line) => case.proves.into_iter().filter(|id| line.proves.contains(id)).collect(),
+        None => case.proves,
+    };
+    RealCase { name: case.name, proves, soak: case.soak, passed: line.map(|line| line.passed) }
+}
+
+/// How a campaign went, in a line.
+fn told(campaign: &str, lines: Option<Vec<Line>>) -> String {
+    let Some(lines) = lines else { return format!("`make soak`, {campaign}: not run.\n") };
+    let failed: Vec<&str> = lines.iter().filter(|line| !line.passed).map(|line| line.case.as_str()).collect();
+    let but = if failed.is_empty() { String::new() } else { format!("; failed: {}", failed.join(", ")) };
+    format!("`make soak`, {campaign}: {} of {} passed{but}.\n", lines.len() - failed.len(), lines.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(passed: bool) -> Line {
+        Line { case: "smoke".into(), proves: vec!["C1".into()], passed, seconds: 1.0, commit: None }
+    }
+
+    #[test]
+    fn a_case_proves_what_it_named_when_it_ran() {
+        let smoke = || {
+            let mut case = lab::all_cases().unwrap().into_iter().find(|case| case.name == "smoke").unwrap();
+            case.proves = vec!["C1".into(), "C2".into()];
+            case
+        };
+        assert_eq!(joined(smoke(), &[line(true)]).proves, ["C1"]);
+        let kernel = |lines: &[Line]| Kernel { cases: vec![joined(smoke(), lines)], ..Kernel::default() };
+        assert_eq!(kernel(&[line(true)]).passed("C1").count(), 1);
+        assert_eq!(kernel(&[line(false)]).passed("C1").count(), 0);
+        assert_eq!(kernel(&[line(false)]).why_not("C1"), "case smoke failed");
+        assert_eq!(kernel(&[]).why_not("C2"), "case smoke has not run");
+        assert_eq!(kernel(&[]).why_not("C9"), "no case names it");
+    }
+
+    #[test]
+    fn a_campaign_in_a_line() {
+        assert_eq!(told("all", None), "`make soak`, all: not run.\n");
+        assert_eq!(told("all", Some(vec![line(true)])), "`make soak`, all: 1 of 1 passed.\n");
+        assert_eq!(told("all", Some(vec![line(false)])), "`make soak`, all: 0 of 1 passed; failed: smoke.\n");
+    }
+}
