@@ -21,15 +21,16 @@ interrupt() { # VOLUME DEVICE THAT COMES
     no_leftovers
 }
 
+blank 61
 connect_all 61
 device=$(field .device_node)
 partition "$device"
 clean_disconnect 61
 interrupt 61 "$(part "$device" 1)"
 
+blank 63
 connect_all 63
 device=$(field .device_node)
-wipefs --quiet --all "$device"
 vgcreate --quiet my-vg "$device"
 lvcreate --quiet --yes --wipesignatures n -L 24M -n data my-vg
 vgchange --quiet -an my-vg

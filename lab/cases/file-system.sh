@@ -8,6 +8,7 @@
 
 for options in "--min-paths 4" --single-path; do
     read -ra options <<<"$options"
+    blank 62
     connect 62 "${options[@]}"
     make_files "$(field .device_node)"
     umount /tmp/mounted

@@ -178,6 +178,17 @@ truthful() {
     esac
 }
 
+# Volume N as new, now and when the case ends: nothing may be made of what an earlier case has left on it. (LVM keeps in
+# /run which groups it has activated.)
+blank() { # N
+    at_end "erase $1"
+    erase "$1"
+}
+erase() {
+    fallocate --punch-hole --offset 0 --length 64MiB "/run/volumes/vol$1"
+    rm -rf /run/lvm
+}
+
 # Partition N of a map or a disk, and two of them, of which the host has heard.
 part() { [[ $1 == /dev/mapper/* ]] && echo "$1-part$2" || echo "$1$2"; }
 partition() { # DEVICE

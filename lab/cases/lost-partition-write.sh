@@ -16,6 +16,7 @@ all_active() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A' | wc -l)"
 
 for options in "--min-paths 4" --single-path; do
     read -ra options <<<"$options"
+    blank 61
     connect 61 "${options[@]}"
     device=$(field .device_node)
     map=$(field '.map // empty')

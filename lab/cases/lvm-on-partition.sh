@@ -8,10 +8,10 @@
 
 for options in "--min-paths 4" --single-path; do
     read -ra options <<<"$options"
+    blank 64
     connect 64 "${options[@]}"
     device=$(field .device_node)
     partition "$device"
-    wipefs --quiet --all "$(part "$device" 2)"
     vgcreate --quiet part-vg "$(part "$device" 2)"
     lvcreate --quiet --yes --wipesignatures n -L 12M -n data part-vg
     write_pattern /dev/part-vg/data lvm

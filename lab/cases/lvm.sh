@@ -16,9 +16,9 @@ comes_back() { # OPTION…
 
 for options in "--min-paths 4" --single-path; do
     read -ra options <<<"$options"
+    blank 63
     connect 63 "${options[@]}"
     device=$(field .device_node)
-    wipefs --quiet --all "$device"
     vgcreate --quiet my-vg "$device"
     lvcreate --quiet --yes --wipesignatures n -L 24M -n data my-vg
     make_files $volume
@@ -34,6 +34,7 @@ for options in "--min-paths 4" --single-path; do
     refused 63 "logical volume my-vg/data"
     verify_files $volume
     clean_disconnect 63 --force
+    # LVM keeps in /run that it has activated the group, which it did not deactivate itself.
     rm -rf /run/lvm
 done
 

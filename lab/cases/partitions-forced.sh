@@ -7,6 +7,7 @@
 # soak
 . /lab/lib.sh
 
+blank 61
 connect_all 61
 device=$(field .device_node)
 map=$(field .map)

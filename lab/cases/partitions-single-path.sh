@@ -6,6 +6,7 @@
 # soak
 . /lab/lib.sh
 
+blank 61
 connect 61 --single-path
 device=$(field .device_node)
 partition "$device"

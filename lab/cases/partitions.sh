@@ -6,6 +6,7 @@
 # limit: 120s
 . /lab/lib.sh
 
+blank 61
 connect_all 61
 device=$(field .device_node)
 partition "$device"
