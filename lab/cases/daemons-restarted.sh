@@ -61,7 +61,8 @@ for daemon in iscsid multipathd; do
         for stage in path_logging_in path_logged_in device_appeared; do
             in_connect $daemon $how $stage
         done
-        for stage in flushing map_removing device_deleting path_logging_out; do
+        # A logout that iscsid does not live to finish nobody can finish (docs/findings.md): not those stages for iscsid.
+        for stage in flushing map_removing $([ $daemon = iscsid ] || echo device_deleting path_logging_out); do
             in_disconnect $daemon $how $stage
         done
         while_attached $daemon $how

@@ -52,13 +52,18 @@ with_data() {
     at_end lab cache off 1
     connect_all 1
     write_pattern "$(field .device_node)" cached
-    begin disconnect 1 --flush-timeout 5s --deadline 60s
+    udevadm settle
+    # So that the flush is still under way when it is told of.
+    lab delay 4000
+    begin disconnect 1 --flush-timeout 6s --deadline 60s
     tells flushing
     lab drop 100%
     ended 60
     truthful
+    [ "$code" = 5 ] || fail "expected exit code 5, saw $code"
     lab heal
-    [ "$code" = 0 ] || disconnect 1
+    disconnect 1
+    expect_json '.outcome == "clean"'
     no_leftovers
     connect 1
     verify_pattern "$(field .device_node)" cached

@@ -20,7 +20,8 @@ progress=json disconnect 1 2>/tmp/events
 expect_json '.outcome == "clean" and .warnings == []'
 detached='all(.[]; .event | IN("flushing", "flushed", "map_removing", "map_removed", "device_deleting", "device_gone", "path_logging_out", "path_gone"))'
 expect_events "$detached"
-said=$(dmesg --level emerg,alert,crit,err)
+# The target is in the same kernel: Linux 6.12 asks it for a page that it does not have, and it complains.
+said=$(dmesg --level emerg,alert,crit,err | grep -v 'MODE SENSE: unimplemented' || :)
 [ -z "$said" ] || fail "expected no error of the kernel, saw $said"
 
 step "something holds the map that no process shows: the kernel's loop device"

@@ -33,6 +33,10 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.iqn, self.portal)
+        write!(f, "{} at {}", self.iqn, self.portal)?;
+        match self.iface == Iface::default() {
+            true => Ok(()),
+            false => write!(f, " through interface {}", self.iface),
+        }
     }
 }

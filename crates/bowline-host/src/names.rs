@@ -2,7 +2,9 @@
 //! path or a command line. Parsing is validation: a value of these types is safe to put into a path below
 //! sysfs or into an argument.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -47,22 +49,58 @@ macro_rules! text_form {
     };
 }
 
-/// An iSCSI name of a target: `iqn.`, `eui.` or `naa.` form, folded to lower case (RFC 3722 asks for it).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// An iSCSI name of a target: `iqn.`, `eui.` or `naa.` form. Two names are the same whatever their letter case (RFC 7143,
+/// 4.2.7), but targets have names with capitals (Synology's do), and open-iscsi and targets compare byte by byte (open-iscsi
+/// 2.1.8 `iscsi_match_session`, Linux 6.1 `iscsit_get_tiqn_for_login`): so it is passed on as it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Iqn(String);
+pub struct Iqn {
+    written: String,
+    folded: String,
+}
 text_form!(Iqn);
 
 impl Iqn {
-    /// The name as text.
+    /// The name as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.written
+    }
+
+    /// The name in lower case: what it is compared by.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+impl PartialEq for Iqn {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+
+impl Eq for Iqn {}
+
+impl PartialOrd for Iqn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Iqn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+
+impl Hash for Iqn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded.hash(state);
     }
 }
 
 impl fmt::Display for Iqn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.written)
     }
 }
 
@@ -72,7 +110,8 @@ impl FromStr for Iqn {
     /// use it, `_`. Nothing else: the name becomes a directory of open-iscsi's database.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = |why: &str| Err(NameError::new(text, "an iSCSI name", why));
-        let name = text.trim().to_ascii_lowercase();
+        let written = text.trim();
+        let name = written.to_ascii_lowercase();
         if !["iqn.", "eui.", "naa."].iter().any(|prefix| name.starts_with(prefix)) {
             return bad("it must begin with iqn., eui. or naa.");
         }
@@ -82,7 +121,7 @@ impl FromStr for Iqn {
         if let Some(wrong) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || "-.:_".contains(*c))) {
             return bad(&format!("it contains {wrong:?}; only letters, digits and - . : _ are allowed"));
         }
-        Ok(Self(name))
+        Ok(Self { written: written.into(), folded: name })
     }
 }
 

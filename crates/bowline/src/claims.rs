@@ -62,7 +62,7 @@ pub fn lock_name(endpoint: &Endpoint) -> String {
 }
 
 fn key(endpoint: &Endpoint) -> String {
-    digest(&format!("{} {} {}", endpoint.iqn, endpoint.portal, endpoint.iface))
+    digest(&format!("{} {} {}", endpoint.iqn.folded(), endpoint.portal, endpoint.iface))
 }
 
 fn file(endpoint: &Endpoint) -> String {

@@ -16,7 +16,7 @@ use crate::plan::{Step, View};
 use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
-use crate::topology::Topology;
+use crate::topology::{DeviceView, Topology};
 
 /// Attaches a volume: returns once a map is there that was read from, with every path that worked in it (or the
 /// single device that was asked for). Connecting what is connected returns the same attachment (C16).
@@ -90,7 +90,10 @@ pub async fn connect(
     let error = match pursuit {
         // What cannot be written down is not handed out: nobody would know of it after a crash (B4).
         Ok(Pursuit::Done(seen)) => match hand_out(host, &mut runner, &goal, &seen, live) {
-            Ok(connected) => return Ok(connected),
+            Ok(mut connected) => {
+                connected.warnings.extend(cannot_write(connection, &seen.topology, &connected.device_node));
+                return Ok(connected);
+            }
             Err(error) => error,
         },
         Ok(Pursuit::Refused(error, _)) => error,
@@ -324,6 +327,16 @@ fn report(runner: &Runner<'_>, goal: &Attach, view: &View<'_>, changed: bool) ->
         warnings,
         unfinished,
     })
+}
+
+/// A volume that the target lets nobody write to is attached all the same; that is news unless the controller said so.
+fn cannot_write(connection: &Connection, topology: &Topology, device_node: &str) -> Option<String> {
+    let block = match &topology.map {
+        Some(view) => view.block.as_ref(),
+        None => topology.devices_of(&connection.paths).find_map(DeviceView::block),
+    };
+    let locked = block.is_some_and(|block| block.read_only) && !connection.read_only;
+    locked.then(|| format!("{device_node} is read-only: the target lets this host read, but not write"))
 }
 
 /// The paths that are there, in the controller's order.

@@ -51,7 +51,8 @@ pub struct Connection {
     pub wwid: Option<Wwid>,
     /// The controller's name of the volume, for people.
     pub volume: Option<String>,
-    /// Whether the controller grants no writing (`access_mode` `ro`).
+    /// Whether the controller grants no writing (`access_mode` `ro`). The host is not told: it is the target that
+    /// refuses writes, and the caller who hands the device on.
     pub read_only: bool,
 }
 

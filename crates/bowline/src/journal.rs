@@ -110,7 +110,7 @@ pub(crate) fn volumes(paths: &[WantedPath]) -> Vec<String> {
 
 fn names(paths: &[WantedPath]) -> Vec<String> {
     let mut names: Vec<String> =
-        paths.iter().map(|path| format!("{} {}", path.endpoint.iqn, path.lun)).collect();
+        paths.iter().map(|path| format!("{} {}", path.endpoint.iqn.folded(), path.lun)).collect();
     names.sort();
     names.dedup();
     names

@@ -1,6 +1,7 @@
 //! Connection properties: one test for each rule, and properties that hold for any input.
 
 use bowline::connection::{MAX_BYTES, MAX_PATHS};
+use bowline::journal::id_of;
 use bowline::{Connection, ConnectionError};
 use bowline_host::Lun;
 use serde_json::{Value, json};
@@ -117,8 +118,10 @@ fn lists_without_their_partners_leave_the_single_triple() {
     refused(&json!({"target_portal": "10.0.0.1", "target_iqn": IQN}), "target_lun", "missing");
 }
 
+/// C18: letter case, a portal group tag or the spelling of an address makes no second path; a target's name stays as it
+/// was written first.
 #[test]
-fn duplicates_are_dropped_in_normal_form() {
+fn c18_duplicates_are_dropped_in_normal_form() {
     let data = lists(
         &["[FE80::A]:3260,1", "[fe80:0::a]:3260", "10.0.0.1:3260,2", "10.0.0.1"],
         &["IQN.A:1", "iqn.a:1", "iqn.a:1", "iqn.a:2"],
@@ -126,8 +129,19 @@ fn duplicates_are_dropped_in_normal_form() {
     );
     assert_eq!(
         paths(&data),
-        ["[fe80::a]:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:2 1"]
+        ["[fe80::a]:3260 IQN.A:1 1", "10.0.0.1:3260 iqn.a:1 1", "10.0.0.1:3260 iqn.a:2 1"]
     );
+}
+
+/// C16, C18: a volume is known by its target's name in any letter case.
+#[test]
+fn c16_c18_the_letter_case_makes_no_other_volume() {
+    let paths = |iqn: &str| read(&single(json!({"target_iqn": iqn}))).unwrap().paths;
+    let (written, folded) =
+        (paths("iqn.2000-01.com.example:Array.Target-1"), paths("iqn.2000-01.com.example:array.target-1"));
+    assert_eq!(written, folded);
+    assert_eq!(id_of(&written), id_of(&folded));
+    assert_eq!(written[0].endpoint.iqn.as_str(), "iqn.2000-01.com.example:Array.Target-1");
 }
 
 #[test]

@@ -97,6 +97,11 @@ enum Command {
         /// The volume
         volume: u16,
     },
+    /// Let nobody write to any volume, on the target's side; from the next login on
+    WriteProtect {
+        /// Whether they are protected
+        switch: Switch,
+    },
     /// Print as JSON what is on the initiator; exit code 1 unless there is nothing
     Leftovers,
     /// Make the initiator as new, by force
@@ -187,6 +192,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Cache { switch, volume } => {
             target::set_cache(&layout::spec()?, volume, switch == Switch::On)?
         }
+        Command::WriteProtect { switch } => target::write_protect(&layout::spec()?, switch == Switch::On)?,
         Command::Leftovers => {
             let leftovers = initiator::leftovers();
             println!("{:#}", leftovers.to_json());

@@ -19,7 +19,7 @@ pub(super) const CLAIMED: &[(&str, &str)] = &[
     ("C14", "single path: one portal at a time"),
     ("C15", "sessions never scan by themselves"),
     ("C16", "connecting again changes nothing"),
-    ("C18", "CHAP, IPv6, ifaces, LUN addressing, many IQNs"),
+    ("C18", "CHAP, interfaces, IPv6, LUN addressing, many targets"),
     ("D1", "one way back for map and disk"),
     ("D2", "detach works with every path down"),
     ("D3", "devices in no map go too"),

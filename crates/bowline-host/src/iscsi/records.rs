@@ -40,15 +40,13 @@ pub struct ChapSecrets {
     pub password_in: Option<Secret>,
 }
 
-/// The records of one target, in order. None when the target has no directory.
+/// The records of one target, in order, in whatever letter case its directory is spelt: each has the name that iscsiadm
+/// knows it by. None when the target has no directory.
 ///
 /// # Errors
 /// A directory or file that is there and cannot be read.
 pub fn records_of(host: &dyn Host, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
-    match root(host)? {
-        Some(root) => records_in(host, root, iqn),
-        None => Ok(Vec::new()),
-    }
+    records_where(host, |name| name == iqn)
 }
 
 /// All records, in order. None when there is no database yet.
@@ -56,11 +54,14 @@ pub fn records_of(host: &dyn Host, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiEr
 /// # Errors
 /// A directory or file that is there and cannot be read.
 pub fn all_records(host: &dyn Host) -> Result<Vec<NodeRecord>, IscsiError> {
+    records_where(host, |_| true)
+}
+
+fn records_where(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<NodeRecord>, IscsiError> {
     let Some(root) = root(host)? else { return Ok(Vec::new()) };
     let mut records = Vec::new();
     for name in list(host, root)?.unwrap_or_default() {
-        // A name in capitals is another name to iscsiadm (strcmp), and none that we make.
-        if let Some(iqn) = name.parse::<Iqn>().ok().filter(|iqn| iqn.as_str() == name) {
+        if let Some(iqn) = name.parse::<Iqn>().ok().filter(&wanted) {
             records.append(&mut records_in(host, root, &iqn)?);
         }
     }

@@ -47,6 +47,17 @@ fn both_layouts_and_ipv6_are_found_and_garbage_is_passed_over() {
     assert_eq!(records_of(&host, &IQN.parse().unwrap()).unwrap().len(), 3);
 }
 
+/// C18: iscsiadm knows a record by the name of its directory, byte by byte.
+#[test]
+fn c18_a_record_is_found_in_any_letter_case_and_keeps_its_own() {
+    let host =
+        FakeHost::default().file("/etc/iscsi/nodes/iqn.2026-11.net.example:Volume-1/10.0.0.1,3260", RECORD);
+    let found = records_of(&host, &IQN.parse().unwrap()).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].endpoint, endpoint("10.0.0.1"));
+    assert_eq!(found[0].endpoint.iqn.to_string(), "iqn.2026-11.net.example:Volume-1");
+}
+
 #[test]
 fn the_older_root_is_used_where_the_newer_is_not_there() {
     let older = path("10.0.0.2,3260");

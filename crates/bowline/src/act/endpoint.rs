@@ -50,7 +50,7 @@ async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let changes = changes(context, &record, &mut claim)?;
     claims::store(context.host, &claim).map_err(of_state)?;
     write_secrets(context, endpoint).await?;
-    iscsi::update_record(context.host, endpoint, &changes, DATABASE_LIMIT).await.map_err(of_iscsi)
+    iscsi::update_record(context.host, &record.endpoint, &changes, DATABASE_LIMIT).await.map_err(of_iscsi)
 }
 
 /// What has to change in a record; what it was goes into the claim if others made it.
@@ -114,13 +114,17 @@ async fn write_secrets(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
 /// Logs in. Whether the session will be of our making, and until when iscsid may be at it, is written down before:
 /// should this process die, the login does not.
 pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
+    let known = match record_of(context, endpoint) {
+        Ok(record) => record.map_or_else(|| endpoint.clone(), |record| record.endpoint),
+        Err(ending) => return ending,
+    };
     let until = (context.host.now() + context.login.bound()).0.as_millis() as u64;
     let before = match note_login(context, endpoint, Some(until)).await {
         Ok(before) => before,
         Err(ending) => return ending,
     };
     let limit = context.login.bound() + LOGIN_SLACK;
-    let (over, ending) = match iscsi::login(context.host, endpoint, limit).await {
+    let (over, ending) = match iscsi::login(context.host, &known, limit).await {
         Ok(()) => return Ending::Ok,
         // What is under way is another's login, and ends when that was said to end.
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
@@ -270,10 +274,8 @@ fn is_up(session: &Session) -> bool {
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
 async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
-    if sessions_of(context, endpoint)?.is_empty() {
-        return Ok(());
-    }
-    let (patience, failed) = match iscsi::logout(context.host, endpoint, LOGOUT_LIMIT).await {
+    let Some(session) = sessions_of(context, endpoint)?.into_iter().next() else { return Ok(()) };
+    let (patience, failed) = match iscsi::logout(context.host, &session.endpoint, LOGOUT_LIMIT).await {
         Ok(()) => {
             (15, Ending::Failed("iscsiadm logged out, but the session is still there after 15 s".into()))
         }
@@ -297,17 +299,17 @@ fn unknown(error: &IscsiError) -> bool {
 }
 
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
-    let Some(_) = record_of(context, &claim.endpoint)? else { return Ok(()) };
+    let Some(record) = record_of(context, &claim.endpoint)? else { return Ok(()) };
     if claim.made_record {
         return match sessions_of(context, &claim.endpoint)?.is_empty() {
-            true => delete_record(context, &claim.endpoint).await,
+            true => delete_record(context, &record.endpoint).await,
             false => Ok(()),
         };
     }
     let prior: Vec<(String, String)> = BTreeMap::clone(&claim.prior).into_iter().collect();
     match prior.is_empty() {
         true => Ok(()),
-        false => iscsi::update_record(context.host, &claim.endpoint, &prior, DATABASE_LIMIT)
+        false => iscsi::update_record(context.host, &record.endpoint, &prior, DATABASE_LIMIT)
             .await
             .map_err(of_iscsi),
     }
@@ -331,6 +333,7 @@ fn load(context: Context<'_>, endpoint: &Endpoint) -> Result<Claim, Ending> {
     Ok(claim.unwrap_or_else(|| Claim::new(endpoint.clone())))
 }
 
+/// The record, with the target's name as iscsiadm knows it: the connection may spell it otherwise.
 fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRecord>, Ending> {
     let records = iscsi::records_of(context.host, &endpoint.iqn).map_err(of_iscsi)?;
     Ok(records.into_iter().find(|record| record.endpoint == *endpoint))

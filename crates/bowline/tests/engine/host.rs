@@ -23,6 +23,8 @@ pub struct State {
     pub dead: BTreeSet<u8>,
     /// multipathd does not run.
     pub no_multipathd: bool,
+    /// A scan that was begun here by somebody else comes to its end when the portal is next locked without its disk.
+    pub lands: Option<u8>,
     /// The calls of these numbers fail.
     pub fail_at: BTreeSet<usize>,
     pub calls: usize,
@@ -365,6 +367,16 @@ impl Host for FakeHost {
                 return Err(HostError::timed_out("lock", name, limit));
             }
             self.sleep(Duration::from_millis(10)).await;
+        }
+        let landing = {
+            let mut state = self.state();
+            let model = state.model.clone();
+            let is_here =
+                |n: &u8| name == bowline::claims::lock_name(&endpoint(*n)) && !model.disks.contains(n);
+            state.lands.take_if(|n| is_here(n))
+        };
+        if let Some(n) = landing {
+            self.change("landing", |model| model.disks.extend([n]));
         }
         Ok(Box::new(Held(self.clone(), name.into())))
     }

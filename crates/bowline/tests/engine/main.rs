@@ -264,6 +264,18 @@ fn d4_without_multipathd_multipath_itself_removes_the_map() {
     }
 }
 
+/// D4, D9: a device that a scan of the finisher's brings in during the release is not another volume's.
+#[test]
+fn d4_d9_a_scan_that_lands_while_its_session_is_released_leaves_nothing() {
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    host.state().lands = Some(2);
+    detach(&host, &[1, 2]).unwrap();
+    assert_eq!(host.state().lands, None, "it landed");
+    assert_eq!(host.state().model, Model::default());
+    nothing_wrong(&host);
+}
+
 #[test]
 fn b10_a_person_sees_every_path_go_from_login_to_map() {
     let host = FakeHost::default();

@@ -99,6 +99,27 @@ pub fn set_cache(spec: &Spec, volume: u16, on: bool) -> Result<(), Failure> {
     write(&backstore(spec, volume)?.join("attrib/emulate_write_cache"), if on { "1" } else { "0" })
 }
 
+/// Protects the volumes from writing, or no more. With its access lists made by themselves, LIO takes this from the portal
+/// group when it makes an initiator's list, and keeps the list (Linux 6.1 `core_tpg_add_node_to_devs`,
+/// `iscsit_ta_generate_node_acls`): made by hand it is the same list, and removed by hand it goes.
+pub fn write_protect(spec: &Spec, on: bool) -> Result<(), Failure> {
+    for iqn in layout::iqns(spec) {
+        let value = if on { "1" } else { "0" };
+        write(&group(&iqn).join("attrib/demo_mode_write_protect"), value)?;
+        let list = group(&iqn).join("acls").join(initiator_name()?);
+        make_folder(&list)?;
+        fs::remove_dir(&list).context(|| format!("cannot remove {}", list.display()))?;
+    }
+    Ok(())
+}
+
+fn initiator_name() -> Result<String, Failure> {
+    const FILE: &str = "/etc/iscsi/initiatorname.iscsi";
+    let text = fs::read_to_string(FILE).context(|| format!("cannot read {FILE}"))?;
+    let name = text.lines().find_map(|line| line.strip_prefix("InitiatorName="));
+    name.map(|name| name.trim().to_owned()).ok_or_else(|| Failure::new(format!("{FILE} has no name")))
+}
+
 fn make_backstore(volume: u16) -> Result<(), Failure> {
     volumes::set_size(volume, VOLUME_SIZE)?;
     let folder = Path::new(CORE).join(volumes::name(volume));

@@ -61,8 +61,20 @@ pub fn set_cache(spec: &Spec, volume: u16, on: bool) -> Result<(), Failure> {
     volumes::remember_cache(volume, on)
 }
 
-/// Puts back CHAP and caches as they were at the beginning; costs nothing where they are.
+/// Protects every volume from being written to, or no more. The initiator asks when it finds the disk.
+pub fn write_protect(spec: &Spec, on: bool) -> Result<(), Failure> {
+    match spec.target {
+        Target::Lio => lio::write_protect(spec, on)?,
+        Target::Tgt => tgt::write_protect(spec, on)?,
+    }
+    volumes::remember_protection(on)
+}
+
+/// Puts back CHAP, write protection and caches as they were at the beginning; costs nothing where they are.
 pub fn put_back(spec: &Spec) -> Result<(), Failure> {
+    if volumes::are_protected() {
+        write_protect(spec, false)?;
+    }
     if Chap::in_force() != Chap::Off {
         set_chap(spec, Chap::Off)?;
     }

@@ -98,6 +98,14 @@ pub fn set_cache(spec: &Spec, volume: u16, on: bool) -> Result<(), Failure> {
     each_unit(spec, volume, |unit| admin(&format!("--op update {unit} --params {}", caching(on))))
 }
 
+/// Protects the volumes from writing, or no more.
+pub fn write_protect(spec: &Spec, on: bool) -> Result<(), Failure> {
+    let readonly = u8::from(on);
+    (1..=spec.volumes).try_for_each(|volume| {
+        each_unit(spec, volume, |unit| admin(&format!("--op update {unit} --params readonly={readonly}")))
+    })
+}
+
 /// The caching mode page, as tgt makes it at first but for the bit of the write-back cache.
 fn caching(on: bool) -> String {
     let bits = if on { "0x14" } else { "0x10" };

@@ -10,6 +10,8 @@ use crate::layout::STATE;
 const FILES: &str = "/run/volumes";
 /// Begins the name of a file that says that a volume has a cache.
 const CACHE: &str = "cache-";
+/// The file that says that all volumes are write-protected.
+const PROTECTED: &str = "write-protected";
 
 /// What a volume is called on the target.
 pub fn name(volume: u16) -> String {
@@ -31,7 +33,21 @@ pub fn set_size(volume: u16, size: u64) -> Result<(), Failure> {
 
 /// Writes down that a volume has a write-back cache, or none.
 pub fn remember_cache(volume: u16, on: bool) -> Result<(), Failure> {
-    let file = Path::new(STATE).join(format!("{CACHE}{volume}"));
+    remember(&format!("{CACHE}{volume}"), on)
+}
+
+/// Writes down that the volumes are write-protected, or not.
+pub fn remember_protection(on: bool) -> Result<(), Failure> {
+    remember(PROTECTED, on)
+}
+
+/// Whether they are, as was written down.
+pub fn are_protected() -> bool {
+    Path::new(STATE).join(PROTECTED).exists()
+}
+
+fn remember(what: &str, on: bool) -> Result<(), Failure> {
+    let file = Path::new(STATE).join(what);
     let done = match on {
         true => fs::create_dir_all(STATE).and_then(|()| fs::write(&file, "")),
         false if !file.exists() => Ok(()),
