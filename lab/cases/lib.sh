@@ -192,7 +192,11 @@ erase() {
 # Partition N of a map or a disk, and two of them, of which the host has heard.
 part() { [[ $1 == /dev/mapper/* ]] && echo "$1-part$2" || echo "$1$2"; }
 partition() { # DEVICE
-    printf 'label: gpt\nsize=24MiB\nsize=24MiB\n' | sfdisk --quiet --wipe always "$1"
+    # The kernel does not partition a map; as an administrator does, kpartx is asked to.
+    local reread=
+    [[ $1 != /dev/mapper/* ]] || reread=--no-tell-kernel
+    printf 'label: gpt\nsize=24MiB\nsize=24MiB\n' | sfdisk --quiet --wipe always $reread "$1"
+    [ -z "$reread" ] || kpartx -u -p -part "$1"
     wait_until 30 "$1 has partitions" test -b "$(part "$1" 2)"
     udevadm settle
 }
