@@ -24,6 +24,8 @@ for options in "--min-paths 4" --single-path; do
     [ -z "$map" ] || multipathd disablequeueing map "$map"
     states offline
     pattern lost | dd of="$(part "$device" 1)" bs=64k iflag=fullblock status=none || :
+    # Written now, whoever else has it open; and unlike fsync this leaves the error to be told.
+    sync
     states running
     if [ -n "$map" ]; then
         multipathd restorequeueing map "$map"
