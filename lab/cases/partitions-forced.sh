@@ -1,6 +1,6 @@
 #!/bin/bash
-# Force while a partition is mounted: its disks and sessions go, map, partition and mount point are named; unmounted, a
-# plain disconnect takes the rest.
+# Force while a partition is mounted: its disks and sessions go, map, partition and mount point are named; unmounted, the
+# same again takes the rest.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D8 D9 K1
 # limit: 180s
@@ -19,7 +19,7 @@ expect_json "any(.error.leftovers[]; contains(\"partition map $map-part1\"))"
 expect_json 'any(.error.causes[]; contains("mounted at /tmp/mounted"))'
 expect_host '.sessions == [] and .scsi_devices == [] and .node_records == []'
 umount /tmp/mounted
-disconnect 61
+disconnect 61 --force
 no_leftovers
 
 step "the same of a disk: its mount has lost its disk, and that is said"
