@@ -177,3 +177,60 @@ truthful() {
     *) fail "$verb: exit code $code: $(jq -c . "$answer")" ;;
     esac
 }
+
+# Volume N as new, now and when the case ends: nothing may be made of what an earlier case has left on it. (LVM keeps in
+# /run which groups it has activated.)
+blank() { # N
+    at_end "erase $1"
+    erase "$1"
+}
+erase() {
+    fallocate --punch-hole --offset 0 --length 64MiB "/run/volumes/vol$1"
+    rm -rf /run/lvm
+}
+
+# Partition N of a map or a disk, and two of them, of which the host has heard.
+part() { [[ $1 == /dev/mapper/* ]] && echo "$1-part$2" || echo "$1$2"; }
+partition() { # DEVICE
+    # The kernel does not partition a map; as an administrator does, kpartx is asked to.
+    local reread=
+    [[ $1 != /dev/mapper/* ]] || reread=--no-tell-kernel
+    printf 'label: gpt\nsize=24MiB\nsize=24MiB\n' | sfdisk --quiet --wipe always $reread "$1"
+    [ -z "$reread" ] || kpartx -u -p -part "$1"
+    wait_until 30 "$1 has partitions" test -b "$(part "$1" 2)"
+    udevadm settle
+}
+
+# A file system on a device, mounted at /tmp/mounted, and files that only the page cache has; whether they are there.
+make_files() { # DEVICE
+    mkfs.ext4 -q "$1"
+    mount_at "$1"
+    pattern "$1" >/tmp/mounted/big
+    echo precious >/tmp/mounted/file
+    (cd /tmp/mounted && sha256sum big file) >/tmp/sums
+}
+verify_files() { # DEVICE
+    fsck.ext4 -n -f "$1" >/tmp/fsck || fail "the file system on $1 is damaged: $(cat /tmp/fsck)"
+    mount_at "$1"
+    (cd /tmp/mounted && sha256sum --quiet --check /tmp/sums) || fail "the files on $1 are not what was written"
+    umount /tmp/mounted
+}
+mount_at() { # DEVICE
+    mkdir -p /tmp/mounted
+    at_end "umount --lazy /tmp/mounted 2>/dev/null || :"
+    mount "$1" /tmp/mounted
+}
+
+# A disconnect is refused because of something whose name is said, and the attachment is whole.
+refused() { # VOLUME WORD IN ITS CAUSES
+    local before
+    before=$(host 'del(.dev_links)')
+    expect_exit 5 disconnect "$1"
+    expect_json ".error.kind == \"refused\" and .error.leftovers == [] and any(.error.causes[]; contains(\"$2\"))"
+    expect_same "the host" "$before" "$(host 'del(.dev_links)')"
+}
+clean_disconnect() { # VOLUME [OPTION]…
+    disconnect "$@"
+    expect_json '.outcome == "clean" and .leftovers == [] and .warnings == []'
+    no_leftovers
+}

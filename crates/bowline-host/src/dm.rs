@@ -1,9 +1,11 @@
 //! Multipath maps as device-mapper knows them: the truth about what exists, by UUID.
 
-use crate::host::{DmDevice, DmId, Host, HostError};
+use crate::host::{DmDevice, DmId, Host, HostError, Program};
+use crate::layers::{Kind, Layer};
 use crate::names::{BlockName, DevNumber, MapName, Wwid};
 use crate::sysfs;
 use std::io;
+use std::time::Duration;
 
 /// A multipath map of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,31 @@ pub fn map_at(host: &dyn Host, holder: &BlockName) -> Result<Option<Map>, HostEr
     let Some(wwid) = uuid.strip_prefix(UUID_PREFIX) else { return Ok(None) };
     let wwid = wwid.parse().map_err(|error| malformed(holder.as_str(), format!("its UUID: {error}")))?;
     Ok(map_of(host, &wwid)?.filter(|map| map.block_name() == *holder))
+}
+
+/// `dmsetup remove NAME`: removes a layer that nobody has open, without reading from what lies below, which LVM's own
+/// commands would, and hang where every path is dead. LVM goes by what device-mapper has: to LVM the volume is inactive.
+///
+/// # Errors
+/// It is no device-mapper device, dmsetup is missing, did not end within `limit`, or failed: it is open.
+pub async fn remove(host: &dyn Host, layer: &Layer, limit: Duration) -> Result<(), HostError> {
+    let name = match &layer.kind {
+        Kind::Logical { map, .. } | Kind::PartitionMap(map) | Kind::Mapped(map) => map.clone(),
+        Kind::Partition | Kind::Other => {
+            return Err(HostError::unavailable("remove", layer.to_string(), "it is no device-mapper device"));
+        }
+    };
+    let args = vec!["remove".to_owned(), name];
+    let program = Program { name: "dmsetup", args, limit, abandon: false, keeps_locks: true };
+    let ended = host.run(&program).await?;
+    match ended.code {
+        Some(0) => Ok(()),
+        _ => {
+            let last = ended.stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
+            let why = last.unwrap_or("it failed and said nothing").to_owned();
+            Err(HostError::unavailable("run", program.to_string(), why))
+        }
+    }
 }
 
 fn map(device: &DmDevice, wwid: Wwid) -> Result<Map, HostError> {

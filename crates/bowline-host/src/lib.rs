@@ -7,12 +7,14 @@
 //!
 //! - [`names`]: a type for every identifier; parsing is validation.
 //! - [`host`]: the trait, its requests and its errors.
-//! - [`iscsi`], [`scsi`], [`multipath`], [`dm`], [`udev`]: one client a subsystem.
+//! - [`iscsi`], [`scsi`], [`multipath`], [`dm`], [`udev`]: one client a subsystem; [`layers`], [`openers`]: what lies upon a
+//!   device, and who has it open.
 #![forbid(unsafe_code)]
 
 pub mod dm;
 pub mod host;
 pub mod iscsi;
+pub mod layers;
 pub mod multipath;
 pub mod names;
 pub mod openers;

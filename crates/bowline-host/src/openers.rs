@@ -1,6 +1,7 @@
 //! Who has a block device open: for the sentence that refuses to detach it (D7).
 
 use crate::host::{Host, HostError};
+use crate::layers::{self, Layer};
 use crate::names::{BlockName, DevNumber};
 use crate::{scsi, sysfs};
 use std::collections::BTreeSet;
@@ -29,18 +30,34 @@ pub enum Opener {
         point: String,
     },
     /// A block device stacked upon it (LVM, crypt, a partition's map).
-    Holder(BlockName),
+    Holder(Layer),
     /// Swap space.
     Swap,
 }
 
+/// Programs that open a device for a moment, by their names (`comm`).
+const PASSERS_BY: &[&str] = &[
+    "multipathd",
+    "bowline-helper",
+    "lvm",
+    "pvscan",
+    "pvs",
+    "vgs",
+    "lvs",
+    "vgscan",
+    "lvscan",
+    "vgchange",
+    "lvchange",
+];
+
 impl Opener {
-    /// Whether it passes by: udev, multipathd, and our own helper, which closes as soon as the kernel lets it. They
-    /// read and close again by themselves.
+    /// Whether it passes by: udev, multipathd, LVM's commands (also those that systemd runs for udev), and our own
+    /// helper, which closes as soon as the kernel lets it. They read and close again by themselves; what LVM's leave
+    /// behind is a logical volume, which is a holder.
     pub fn passes_by(&self) -> bool {
         match self {
             Self::Udev { .. } => true,
-            Self::Process { command, .. } => matches!(command.as_str(), "multipathd" | "bowline-helper"),
+            Self::Process { command, .. } => PASSERS_BY.contains(&command.as_str()),
             _ => false,
         }
     }
@@ -53,7 +70,7 @@ impl fmt::Display for Opener {
                 write!(f, "process {pid} ({command})")
             }
             Self::Mount { point } => write!(f, "mounted at {point}"),
-            Self::Holder(name) => write!(f, "block device {name} upon it"),
+            Self::Holder(layer) => write!(f, "{layer} upon it"),
             Self::Swap => write!(f, "swap space"),
         }
     }
@@ -72,7 +89,12 @@ pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Resul
         return Ok(Vec::new());
     };
     let meant = Meant::of(host, &device)?;
-    let mut openers: BTreeSet<Opener> = device.holders.into_iter().map(Opener::Holder).collect();
+    let mut openers: BTreeSet<Opener> = BTreeSet::new();
+    for holder in &device.holders {
+        if let Some(block) = scsi::block_device(host, holder)? {
+            openers.insert(Opener::Holder(layers::layer(host, &block)?));
+        }
+    }
     let processes: Vec<u32> =
         sysfs::list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
     descriptors(host, &meant, &processes, &mut openers);

@@ -42,6 +42,11 @@ fn every_kind_of_opener_is_found_once() {
              38 35 254:4 / /other rw - ext4 /dev/dm-4 rw\nnonsense\n",
         )
         .file("/sys/class/block/dm-3/holders/dm-7/dev", "254:7")
+        .file("/sys/class/block/dm-7/dev", "254:7\n")
+        .file("/sys/class/block/dm-7/size", "8\n")
+        .file("/sys/class/block/dm-7/ro", "0\n")
+        .file("/sys/class/block/dm-7/dm/name", "my--vg-data\n")
+        .file("/sys/class/block/dm-7/dm/uuid", "LVM-abc\n")
         .file("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/dm-3 partition 1 0 -2\n");
     assert_eq!(
         found(&host),
@@ -49,7 +54,7 @@ fn every_kind_of_opener_is_found_once() {
             "process 200 (qemu)",
             "mounted at /mnt/btrfs",
             "mounted at /mnt/with space",
-            "block device dm-7 upon it",
+            "logical volume my-vg/data (dm-7) upon it",
             "swap space",
         ]
     );
@@ -87,12 +92,13 @@ fn d7_udev_and_multipathd_pass_by_and_users_do_not() {
         (203, 1, "blkid"),
         (204, 1, "multipathd"),
         (205, 1, "odd) name"),
+        (206, 1, "lvm"),
     ] {
         host = opened(host, pid, parent, command);
     }
     let openers = openers_of(&host, &"dm-3".parse().unwrap(), NUMBER).unwrap();
     let users: Vec<String> = openers.iter().filter(|o| !o.passes_by()).map(ToString::to_string).collect();
-    assert_eq!(openers.len(), 5);
+    assert_eq!(openers.len(), 6);
     assert_eq!(users, ["process 203 (blkid)", "process 205 (odd) name)"]);
 }
 

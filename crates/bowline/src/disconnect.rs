@@ -136,7 +136,8 @@ async fn conclude(
         }
     };
     let left = detach::leftovers(goal, &runner.view(&seen));
-    let failures = detach::failures(&runner.view(&seen));
+    let mut failures = detach::failures(&runner.view(&seen));
+    failures.extend(runner.users.iter().map(|user| format!("taken away while in use: {user}")));
     if !left.is_empty() && goal.on_dirty == OnDirty::Refuse && intact(runner, goal, &seen) {
         restore(host, runner)?;
         let mut error = match waiting.is_empty() {
@@ -179,7 +180,7 @@ fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool) -> Outcome {
         let Step::Sync { .. } = entry.step else { return false };
         !matches!(&entry.ended, Some((_, Ending::Ok))) && !runner.ledger.succeeded(&entry.step)
     });
-    match (touched, lost && goal.on_dirty == OnDirty::Discard) {
+    match (touched, (lost || !runner.users.is_empty()) && goal.on_dirty == OnDirty::Discard) {
         (false, _) => Outcome::Unchanged,
         (true, true) => Outcome::DataMayBeLost,
         (true, false) => Outcome::Clean,

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
+use bowline_host::layers::{self, Layer};
 use bowline_host::names::BlockName;
+use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, ScsiHost};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -100,6 +102,10 @@ pub struct Runner<'a> {
     pub journal: Option<Attachment>,
     /// Whether it stops as soon as another verb waits for the volume.
     pub gives_way: bool,
+    /// Who was seen to use the volume while its data was given up: what they have not written is lost (D8).
+    pub users: BTreeSet<Opener>,
+    /// What was seen upon the volume: once its disks are gone, nothing else leads there (D9).
+    layers: BTreeSet<Layer>,
 }
 
 /// Nothing tells that a lock is waited for, so a loop that gives way looks this often.
@@ -133,6 +139,8 @@ impl<'a> Runner<'a> {
             narrator: Narrator::new(observer, host.now()),
             journal: None,
             gives_way: false,
+            users: BTreeSet::new(),
+            layers: BTreeSet::new(),
         })
     }
 
@@ -270,6 +278,18 @@ impl<'a> Runner<'a> {
         if let Goal::Detach(goal) = goal {
             goal.wwid =
                 goal.wwid.take().or(shown).or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+            if goal.on_dirty == OnDirty::Discard {
+                let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
+                self.users.extend(topology.openers.iter().filter(uses).cloned());
+            }
+            for layer in std::mem::replace(&mut self.layers, topology.layers.iter().cloned().collect()) {
+                if !topology.layers.iter().any(|seen| seen.name == layer.name)
+                    && layers::is_there(self.host, &layer)?
+                {
+                    topology.layers.push(layer.clone());
+                    self.layers.insert(layer);
+                }
+            }
         }
         Ok(Seen { topology, claims })
     }
@@ -302,13 +322,12 @@ impl<'a> Runner<'a> {
     /// that its disks hold nothing then; and that we scan below a session of others, where a disk tells nothing of whose
     /// it is.
     fn before(&mut self, step: &Step, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
-        let synced = |entry: &crate::ledger::Entry| {
-            matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Ok))))
-        };
+        let syncs = || self.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let news = match step {
             Step::RemoveMap { .. } if !journal.flushed => {
-                journal.flushed = self.ledger.entries().iter().any(synced);
+                journal.flushed =
+                    syncs().next().is_some() && syncs().all(|entry| self.ledger.succeeded(&entry.step));
                 journal.flushed
             }
             Step::Scan { endpoint, .. } if !claims.get(endpoint).is_some_and(|claim| claim.made_session) => {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use bowline_host::dm::{self, Map};
 use bowline_host::iscsi::{self, Endpoint, NodeRecord, Session, SessionState};
+use bowline_host::layers::{self, Layer};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::{self, Opener};
 use bowline_host::scsi::{self, BlockDevice, ScsiDevice};
@@ -39,6 +40,8 @@ pub struct Topology {
     pub map: Option<MapView>,
     /// Multipath maps that hold a device of this volume and carry another identity.
     pub foreign_maps: Vec<Map>,
+    /// What lies upon the map or, where there is none, upon the volume's disks.
+    pub layers: Vec<Layer>,
     /// Whether multipath's wwids file has the volume's identity.
     pub wwid_on_file: bool,
     /// Who has the map or, where there is none, a device of the volume open. Empty unless asked for.
@@ -190,6 +193,7 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
         topology.sessions.push(view_session(host, session, scope, &addresses)?);
     }
     find_maps(host, scope, &mut topology)?;
+    topology.layers = find_layers(host, scope, &topology)?;
     if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
         topology.wwid_on_file = multipath::wwid_on_file(host, wwid)?;
     }
@@ -267,8 +271,21 @@ fn leads_to(host: &dyn Host, map: &Map) -> bool {
         .is_ok_and(|target| target.rsplit('/').next() == Some(map.block_name().as_str()))
 }
 
-/// Who has the volume open. A partition's map (kpartx) is a part of the volume, not a user of it, so what
-/// counts is who has *it* open.
+/// What lies upon the volume. Of a volume with a map, what may still lie upon its disks is none of its content.
+fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Layer>, Error> {
+    let blocks: Vec<&BlockDevice> = match &topology.map {
+        Some(view) => view.block.iter().collect(),
+        None => topology.devices_of(&scope.paths).filter_map(|view| view.block()).collect(),
+    };
+    let mut found = BTreeSet::new();
+    for block in blocks {
+        found.extend(layers::upon(host, block)?);
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*
+/// open; of what else lies upon the volume, its users are told as well.
 fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
     let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
         Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
@@ -282,23 +299,17 @@ fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<V
     let mut found = BTreeSet::new();
     while let Some((name, number)) = todo.pop() {
         for opener in openers::openers_of(host, &name, number)? {
-            match &opener {
-                Opener::Holder(holder) if is_partition_map(host, holder) => {
-                    if let Some(block) = scsi::block_device(host, holder)? {
-                        todo.push((block.name, block.number));
-                    }
+            let part = match &opener {
+                Opener::Holder(layer) => {
+                    todo.push((layer.name.clone(), layer.number));
+                    layer.is_partition()
                 }
-                _ => {
-                    found.insert(opener);
-                }
+                _ => false,
+            };
+            if !part {
+                found.insert(opener);
             }
         }
     }
     Ok(found.into_iter().collect())
-}
-
-/// kpartx gives a partition's map the UUID `partN-mpath-WWID` (multipath-tools 0.9.4 `kpartx/kpartx.c`).
-fn is_partition_map(host: &dyn Host, holder: &BlockName) -> bool {
-    host.read(&format!("/sys/class/block/{holder}/dm/uuid"))
-        .is_ok_and(|uuid| uuid.starts_with(b"part") && uuid.windows(7).any(|part| part == b"-mpath-"))
 }

@@ -5,7 +5,8 @@
 //! So the process of a flush is not killed. It notes in the run directory that it flushes the device, and, should it
 //! fail, how; and the next flush of the device joins it instead of standing beside it.
 //!
-//! The note's name is the kernel's number of the disk that is never used again (`diskseq`, since Linux 5.15).
+//! The note's name is the kernel's number of the disk that is never used again (`diskseq`, since Linux 5.15); a partition
+//! has that of its disk, and its own number beside it.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -36,8 +37,14 @@ enum Note {
 
 /// Where the note of a device lies, below the run directory.
 pub(super) fn note_of(run_dir: &Path, device: &BlockName, number: DevNumber) -> PathBuf {
-    let sequence = fs::read_to_string(format!("/sys/class/block/{device}/diskseq"));
-    let name = sequence.map_or_else(|_| number.to_string().replace(':', "-"), |text| text.trim().to_owned());
+    let read = |attribute: &str| {
+        let text = fs::read_to_string(format!("/sys/class/block/{device}/{attribute}"));
+        text.map(|text| text.trim().to_owned())
+    };
+    // The class's link is followed first, so what is above a partition is its disk.
+    let of_partition = || Ok(format!("{}p{}", read("../diskseq")?, read("partition")?));
+    let sequence: io::Result<String> = read("diskseq").or_else(|_| of_partition());
+    let name = sequence.unwrap_or_else(|_| number.to_string().replace(':', "-"));
     run_dir.join(FOLDER).join(name)
 }
 

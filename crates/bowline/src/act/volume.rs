@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bowline_host::host::Blocking;
+use bowline_host::layers::Layer;
 use bowline_host::multipath::Reply;
 use bowline_host::names::{BlockName, DevNumber};
-use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, multipath, scsi};
+use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, multipath, scsi};
 
 use super::{Context, of_error, of_reply};
 use crate::ledger::Ending;
@@ -14,6 +15,8 @@ use crate::ledger::Ending;
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 /// multipathd waits 4 s for its own lock before it answers `timeout`; a map's reload may take longer.
 const MULTIPATHD_LIMIT: Duration = Duration::from_secs(30);
+/// dmsetup waits until udev has taken the links away.
+const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 /// One read of one block, through whichever path works.
 const READ_LIMIT: Duration = Duration::from_secs(20);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
@@ -65,6 +68,13 @@ pub(super) async fn remove_map(context: Context<'_>, name: &MapName) -> Ending {
             }
         }
         reply => of_reply(reply),
+    }
+}
+
+pub(super) async fn remove_layer(context: Context<'_>, layer: &Layer) -> Ending {
+    match dm::remove(context.host, layer, REMOVE_LIMIT).await {
+        Ok(()) => Ending::Ok,
+        Err(error) => of_error(error),
     }
 }
 

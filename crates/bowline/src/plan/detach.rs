@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bowline_host::Wwid;
 use bowline_host::iscsi::Endpoint;
+use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 
@@ -85,7 +86,10 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let ours = Ours::of(goal, view);
     let go_on = remove_map(goal, &ours, view, draft);
     let removing = !draft.is_empty();
-    if go_on && flush_disks(goal, &ours, view, draft) {
+    if go_on
+        && flush_disks(goal, &ours, view, draft)
+        && (!ours.whole || removing || remove_layers(goal, view, draft))
+    {
         delete_devices(goal, &ours, view, draft);
         if ours.devices.is_empty() && ours.whole && !removing {
             forget(goal, view, draft);
@@ -143,7 +147,31 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
     for user in users {
         error = error.cause(user);
     }
-    Some(error.hint("unmount it or end the process, then disconnect again; nothing was changed"))
+    let groups = active_groups(view);
+    if groups.is_empty() {
+        return Some(error.hint("unmount it or end the process, then disconnect again; nothing was changed"));
+    }
+    let deactivate: Vec<String> = groups.iter().map(|group| format!("vgchange -an {group}")).collect();
+    Some(
+        error
+            .hint(format!(
+                "unmount what is mounted and deactivate it ({}), then disconnect again; nothing was changed",
+                deactivate.join(" && ")
+            ))
+            .hint(
+                "if nobody activated it, LVM did when the volume appeared: keep LVM off attached volumes \
+                 (global_filter or a devices file, see lvm.conf)",
+            ),
+    )
+}
+
+/// The volume groups of the logical volumes that lie upon the volume.
+fn active_groups<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
+    let group = |layer: &'a Layer| match &layer.kind {
+        Kind::Logical { group, .. } => Some(group.as_str()),
+        _ => None,
+    };
+    view.topology.layers.iter().filter_map(group).collect()
 }
 
 fn users<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Opener> {
@@ -176,7 +204,7 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
     let tries = view.ledger.tries(step).count();
     let message = match (ending, &view.topology.map) {
         (Ending::Final(_), _) => format!("a write to {device} is lost: the flush says so"),
-        (_, Some(map)) if map.map.open_count as usize > view.topology.openers.len() => {
+        (_, Some(map)) if closing(map, view) => {
             format!("a last close of map {} hangs in its write-back, so it cannot be flushed", map.map.name)
         }
         _ => format!("what was written to {device} cannot reach the target, so it cannot be flushed"),
@@ -184,6 +212,15 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
     Error::new(ErrorKind::Refused, message)
         .cause(format!("{step}, tried {tries} times: {}", ending.reason()))
         .hint("bring its paths back and disconnect again, or give the data up with --force")
+}
+
+/// Whether the map or a partition of it is open more often than anybody was found to have it open; each partition's map
+/// has it open once.
+fn closing(map: &MapView, view: &View<'_>) -> bool {
+    let layers = &view.topology.layers;
+    let parts = layers.iter().filter(|layer| matches!(layer.kind, Kind::PartitionMap(_))).count();
+    let opens = map.map.open_count + layers.iter().map(|layer| layer.open_count).sum::<u32>();
+    opens as usize > view.topology.openers.len() + parts
 }
 
 /// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, not soon or not at all, and the
@@ -200,7 +237,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return true;
     };
     if goal.on_dirty != OnDirty::NothingWritten
-        && !flushed(goal, map.map.block_name(), map.map.number, view, draft)
+        && !all_flushed(goal, [(map.map.block_name(), map.map.number)], view, draft)
     {
         return false;
     }
@@ -210,7 +247,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
             return false;
         }
     }
-    if !quiet(map, view, draft) {
+    if !remove_layers(goal, view, draft) || !quiet(map, view, draft) {
         return false;
     }
     let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
@@ -276,6 +313,33 @@ fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>,
     !draft.want(view, step, tries, Duration::from_secs(1))
 }
 
+/// Each layer upon a device has dirty pages of its own, and is told of its own lost writes: all of them are flushed with
+/// it, side by side (D7).
+fn all_flushed(
+    goal: &Detach,
+    devices: impl IntoIterator<Item = (BlockName, DevNumber)>,
+    view: &View<'_>,
+    draft: &mut Draft,
+) -> bool {
+    let layers = view.topology.layers.iter().map(|layer| (layer.name.clone(), layer.number));
+    let all = layers.chain(devices);
+    all.filter(|(name, number)| !flushed(goal, name.clone(), *number, view, draft)).count() == 0
+}
+
+/// LVM activates what it finds upon a volume that appears, unasked. Where the data is given up (D8), or the volume was
+/// never handed out (C1), such a logical volume goes too, if nobody has it open: the kernel refuses the others, which
+/// are named in the end (D9). True once nothing of that is tried any more.
+fn remove_layers(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
+    if goal.on_dirty == OnDirty::Refuse {
+        return true;
+    }
+    let logical = view.topology.layers.iter().filter(|layer| matches!(layer.kind, Kind::Logical { .. }));
+    let removing = logical.filter(|layer| {
+        draft.want(view, Step::RemoveLayer((*layer).clone()), TRIES, Duration::from_millis(200))
+    });
+    removing.count() == 0
+}
+
 /// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
 fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
@@ -309,7 +373,7 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     }
     // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
     let blocks = ours.devices.iter().filter_map(|device| device.block());
-    blocks.filter(|block| !flushed(goal, block.name.clone(), block.number, view, draft)).count() == 0
+    all_flushed(goal, blocks.map(|block| (block.name.clone(), block.number)), view, draft)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -386,6 +450,9 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     if let Some(map) = ours.map {
         left.push(format!("multipath map {} ({})", map.map.name, map.map.wwid));
     }
+    if ours.whole {
+        left.extend(view.topology.layers.iter().map(ToString::to_string));
+    }
     for device in &ours.devices {
         left.push(match device.block() {
             Some(block) => format!("SCSI device {} ({})", block.name, device.device.hctl),
@@ -427,6 +494,7 @@ pub fn failures(view: &View<'_>) -> Vec<String> {
             let cleaning = matches!(
                 entry.step,
                 Step::RemoveMap { .. }
+                    | Step::RemoveLayer(_)
                     | Step::DeleteDevice { .. }
                     | Step::ForgetPaths(_)
                     | Step::ForgetWwid(_)

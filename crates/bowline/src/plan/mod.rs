@@ -17,6 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
+use bowline_host::layers::Layer;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Hctl, Lun, MapName, Moment, ScsiHost, Wwid};
 
@@ -67,6 +68,9 @@ pub enum Step {
     },
     /// Have a map that queues with no path give its I/O up. Only where the data is flushed, or given up too.
     StopQueueing(MapName),
+    /// Remove a logical volume that lies upon the volume and that nobody has open. Only where the data is given up, or
+    /// was never there.
+    RemoveLayer(Layer),
     /// Have multipathd remove the map.
     RemoveMap {
         /// Its name: multipathd 0.9.4 does not take the WWID.
@@ -106,6 +110,7 @@ impl fmt::Display for Step {
             Self::VerifyRead { device, .. } => write!(f, "read from {device}"),
             Self::Sync { device, .. } => write!(f, "flush {device}"),
             Self::StopQueueing(name) => write!(f, "stop queueing in map {name}"),
+            Self::RemoveLayer(layer) => write!(f, "remove {layer}"),
             Self::RemoveMap { name, .. } => write!(f, "remove map {name}"),
             Self::DeleteDevice { hctl, block, .. } => match block {
                 Some(block) => write!(f, "delete device {block} ({hctl})"),

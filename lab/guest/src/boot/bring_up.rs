@@ -23,7 +23,7 @@ use crate::target;
 const TARGET_MODULES: &str = "configfs target_core_mod target_core_file iscsi_target_mod";
 const INITIATOR_MODULES: &str = "dm_multipath dm_service_time sd_mod sg iscsi_tcp";
 
-/// What multipath's udev rule calls with `find_multipaths smart`.
+/// What multipath's udev rule calls with `find_multipaths smart`, and LVM's for a volume group that is complete.
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// Brings up networks, target, udevd, iscsid and multipathd; then sends [`Frame::Ready`].

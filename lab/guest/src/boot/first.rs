@@ -46,7 +46,17 @@ fn mount_all() -> Result<(), Failure> {
         mount(kind, place, kind, flags, None).context(|| format!("cannot mount {place}"))?;
     }
     // LIO looks for the last one when its module loads, and complains where it is not.
-    for folder in ["/dev/pts", "/dev/shm", "/run/lock/iscsi", "/run/netns", "/run/udev", "/etc/target"] {
+    // LVM's udev rule goes by the one before it: only where there is it hands activation to systemd-run.
+    for folder in [
+        "/dev/pts",
+        "/dev/shm",
+        "/run/lock/iscsi",
+        "/run/lock/lvm",
+        "/run/netns",
+        "/run/udev",
+        "/run/systemd/system",
+        "/etc/target",
+    ] {
         fs::create_dir_all(folder).context(|| format!("cannot make {folder}"))?;
     }
     mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), None).context(|| "cannot mount /dev/pts")?;

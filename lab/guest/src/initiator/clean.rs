@@ -71,11 +71,15 @@ fn remove_maps() {
     for map in &maps {
         let _ = ask_multipathd(&format!("del map {}", map.name));
     }
-    // Partitions' maps lie on the others, so they go first; what multipathd could not remove, dmsetup does.
-    let mut rest = sysfs::maps();
-    rest.sort_by_key(|map| map.uuid.starts_with("mpath-"));
-    for map in rest {
-        let _ = run_line(&format!("dmsetup remove --force --retry --noudevsync {}", map.name));
+    // What multipathd could not remove, dmsetup does, from the top down.
+    loop {
+        let (held, free): (Vec<_>, Vec<_>) = sysfs::maps().into_iter().partition(|map| map.held);
+        for map in &free {
+            let _ = run_line(&format!("dmsetup remove --force --retry --noudevsync {}", map.name));
+        }
+        if held.is_empty() || sysfs::maps().len() == held.len() + free.len() {
+            return;
+        }
     }
 }
 
@@ -145,7 +149,9 @@ fn remove_records() {
     for file in [WWIDS, BINDINGS] {
         let _ = fs::remove_file(file);
     }
-    let _ = fs::remove_dir_all("/run/multipath/failed_wwids");
+    for folder in ["/run/multipath/failed_wwids", "/run/lvm"] {
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 /// Looks until nothing is left or patience ends, and returns the last look.

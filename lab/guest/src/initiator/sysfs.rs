@@ -29,15 +29,18 @@ pub struct ScsiDevice {
     pub state: String,
 }
 
-/// A device-mapper map of multipath's, or of a partition on one.
+/// A device-mapper device: multipath's map, a partition of one, a logical volume. The guest has no other.
 #[derive(Debug, Serialize)]
 pub struct Map {
     /// The map's name.
     pub name: String,
-    /// device-mapper's UUID: `mpath-WWID`, `part1-mpath-WWID`.
+    /// device-mapper's UUID: `mpath-WWID`, `part1-mpath-WWID`, `LVM-…`.
     pub uuid: String,
     /// The kernel's name, `dm-N`.
     pub block: String,
+    /// Whether another device lies upon it.
+    #[serde(skip)]
+    pub held: bool,
 }
 
 /// Every session.
@@ -78,7 +81,7 @@ pub fn scsi_devices() -> Vec<ScsiDevice> {
         .collect()
 }
 
-/// Every map that is multipath's.
+/// Every device-mapper device.
 pub fn maps() -> Vec<Map> {
     entries("/sys/block")
         .into_iter()
@@ -87,8 +90,8 @@ pub fn maps() -> Vec<Map> {
             name: read(&path.join("dm/name")),
             uuid: read(&path.join("dm/uuid")),
             block: name(&path).to_owned(),
+            held: !entries(path.join("holders")).is_empty(),
         })
-        .filter(|map| map.uuid.contains("mpath-"))
         .collect()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bowline_host::dm::{Map, MapPath};
 use bowline_host::iscsi::{Endpoint, NodeRecord, Session, SessionState};
+use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 use bowline_host::scsi::{BlockDevice, DeviceState, ScsiDevice};
@@ -119,6 +120,22 @@ pub(super) fn delete(n: u8) -> Step {
 }
 pub(super) fn release(n: u8) -> Step {
     Step::Release(endpoint(n))
+}
+
+/// A block device upon the volume.
+pub(super) fn layer(name: &str, kind: Kind) -> Layer {
+    let minor = name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+    Layer { name: name.parse().unwrap(), number: DevNumber { major: 254, minor }, kind, open_count: 0 }
+}
+pub(super) fn partition() -> Layer {
+    layer("dm-4", Kind::PartitionMap("mpatha-part1".into()))
+}
+pub(super) fn logical_volume() -> Layer {
+    let (group, volume) = ("vg".into(), "data".into());
+    layer("dm-5", Kind::Logical { group, volume, map: "vg-data".into() })
+}
+pub(super) fn sync_layer(layer: &Layer) -> Step {
+    Step::Sync { device: layer.name.clone(), number: layer.number }
 }
 
 /// What the rules look at, under construction.
@@ -245,6 +262,12 @@ impl World {
                 blocks.for_each(|block| block.holders = vec!["dm-3".parse().unwrap()]);
             }
         }
+        self
+    }
+
+    /// Something lies upon the volume.
+    pub(super) fn under(mut self, layer: Layer) -> Self {
+        self.topology.layers.push(layer);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use bowline_host::dm::Map;
 use bowline_host::iscsi::SessionState;
+use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
 
 use super::build::*;
@@ -250,10 +251,10 @@ fn c1_after_a_crash_what_hangs_below_our_own_session_goes() {
 #[test]
 fn d7_a_map_that_is_going_is_not_taken_for_a_user() {
     let mut going = World::new().scanned(1).ok(sync_map()).running(remove_map());
-    going.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    going.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("going".into()))));
     assert_eq!(steps(going.detach(&detach_of(&[1]))), []);
     let mut stranger = World::new().scanned(1);
-    stranger.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    stranger.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("going".into()))));
     assert!(refusal(stranger.detach(&detach_of(&[1]))).to_string().contains("in use"));
 }
 
@@ -261,7 +262,7 @@ fn d7_a_map_that_is_going_is_not_taken_for_a_user() {
 #[test]
 fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
     let mut forming = unmapped();
-    forming.topology.openers.push(Opener::Holder("dm-3".parse().unwrap()));
+    forming.topology.openers.push(Opener::Holder(layer("dm-3", Kind::Mapped("forming".into()))));
     assert_eq!(steps(forming.detach(&detach_of(&[1, 2]))), []);
     assert!(waits(forming.detach(&detach_of(&[1, 2]))).contains("removed map to go"));
     let anew = unmapped().after_ms(1000).map(&[1, 2]);
@@ -269,6 +270,6 @@ fn d7_a_map_that_multipathd_makes_anew_is_removed_again() {
     let error = refusal(forming.after_ms(10_000).detach(&detach_of(&[1, 2])));
     assert_eq!(
         (error.kind, error.causes),
-        (ErrorKind::Refused, vec!["block device dm-3 upon it".to_owned()])
+        (ErrorKind::Refused, vec!["block device forming (dm-3) upon it".to_owned()])
     );
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use bowline_host::layers::{Kind, Layer};
+use bowline_host::openers::Opener;
+
 use super::build::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ending;
@@ -40,6 +43,61 @@ fn d7_no_disk_goes_before_every_disk_is_flushed() {
     assert_eq!(steps(one.detach(&detach_of(&[1, 2, 3]))), []);
     let both = unmapped().ok(sync_disk(1)).ok(sync_disk(2)).logged_in(3);
     assert_eq!(steps(both.detach(&detach_of(&[1, 2, 3]))), [delete(1), delete(2), release(3)]);
+}
+
+/// D7: a partition has dirty pages of its own, and a write lost there is told to its own fsync alone.
+#[test]
+fn d7_partitions_are_flushed_with_the_device_below_them() {
+    let map = mapped().under(partition());
+    assert_eq!(steps(map.detach(&detach_of(&[1, 2]))), [sync_layer(&partition()), sync_map()]);
+    assert_eq!(steps(map.clone().ok(sync_map()).detach(&detach_of(&[1, 2]))), [sync_layer(&partition())]);
+    let flushed = map.clone().ok(sync_map()).ok(sync_layer(&partition()));
+    assert_eq!(steps(flushed.detach(&detach_of(&[1, 2]))), [remove_map()]);
+    let part = layer("sdb1", Kind::Partition);
+    let disk = World::new().logged_in(1).disk(1).under(part.clone());
+    assert_eq!(steps(disk.detach(&detach_of(&[1]))), [sync_layer(&part), sync_disk(1)]);
+    let lost = map.ended(sync_layer(&partition()), Ending::Final("EIO".into())).ok(sync_map());
+    let error = refusal(lost.detach(&detach_of(&[1, 2])));
+    assert!(error.to_string().contains("a write to dm-4 is lost"), "{error}");
+}
+
+/// D7: partitions' maps have the map open, and nobody's last close is in that.
+#[test]
+fn d7_a_partition_is_not_taken_for_a_last_close() {
+    let open = |count| mapped().with_map(|map| map.map.open_count = count).under(partition());
+    let failed = |world: World| (0..3).fold(world, |world, _| world.ended(sync_map(), timed_out()));
+    let error = refusal(failed(open(1)).detach(&detach_of(&[1, 2])));
+    assert!(error.to_string().contains("cannot reach the target"), "{error}");
+    let closing = Layer { open_count: 1, ..partition() };
+    let error = refusal(
+        failed(mapped().with_map(|map| map.map.open_count = 1).under(closing)).detach(&detach_of(&[1, 2])),
+    );
+    assert!(error.to_string().contains("a last close"), "{error}");
+}
+
+/// D7: who looks for what to do at three in the morning reads it in the refusal.
+#[test]
+fn d7_an_active_logical_volume_is_named_with_what_to_do() {
+    let mut world = mapped().under(logical_volume());
+    world.topology.openers.push(Opener::Holder(logical_volume()));
+    let error = refusal(world.detach(&detach_of(&[1, 2])));
+    assert_eq!(error.causes, ["logical volume vg/data (dm-5) upon it"]);
+    assert!(error.hints.iter().any(|hint| hint.contains("vgchange -an vg")), "{:?}", error.hints);
+}
+
+/// C1, D8: one that nobody has open goes, where the data is given up or was never there.
+#[test]
+fn d8_a_logical_volume_goes_before_the_map() {
+    let remove = Step::RemoveLayer(logical_volume());
+    for on_dirty in [OnDirty::Discard, OnDirty::NothingWritten] {
+        let goal = Detach { on_dirty, ..detach_of(&[1]) };
+        let world = World::new().scanned(1).map(&[1]).under(logical_volume());
+        let world = world.ok(sync_map()).ok(sync_layer(&logical_volume()));
+        assert_eq!(steps(world.detach(&goal)), std::slice::from_ref(&remove));
+        let refused =
+            (0..3).fold(world, |world, _| world.ended(remove.clone(), Ending::Failed("busy".into())));
+        assert_eq!(steps(refused.detach(&goal)), [remove_map()]);
+    }
 }
 
 #[test]
