@@ -13,6 +13,7 @@ states() { # STATE
         echo "$1" >"/sys/class/scsi_device/$hctl/device/state"
     done
 }
+lost() { dmesg | grep -q "Buffer I/O error on dev $1, .*, lost async page write"; }
 all_active() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A' | wc -l)" = 4 ]; }
 
 for options in "--min-paths 4" --single-path; do
@@ -32,6 +33,7 @@ for options in "--min-paths 4" --single-path; do
     states offline
     pattern lost >&4
     exec 4>&-
+    wait_until 30 "the write was lost" lost "$(basename "$(readlink -f "$(part "$device" 1)")")"
     states running
     if [ -n "$map" ]; then
         multipathd restorequeueing map "$map"
