@@ -32,8 +32,8 @@ pub struct Campaign {
 pub const CAMPAIGNS: [Campaign; 4] = [
     Campaign { name: "the cases that take long", suite: None, target: None, soak: true },
     Campaign { name: "the short cases on Debian 13", suite: Some(Suite::Trixie), target: None, soak: false },
-    Campaign { name: "the long cases on Debian 13", suite: Some(Suite::Trixie), target: None, soak: true },
     Campaign { name: "the basic cases with tgt", suite: None, target: Some(Target::Tgt), soak: false },
+    Campaign { name: "the long cases on Debian 13", suite: Some(Suite::Trixie), target: None, soak: true },
 ];
 
 impl Campaign {
