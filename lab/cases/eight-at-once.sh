@@ -15,7 +15,7 @@ at_once() { # COMMAND, with $volume and an $answer of its own
     [ $failed = 0 ] || { tail -n 30 /tmp/said-*; fail "$failed of 8 failed to $1"; }
 }
 attach() {
-    connect_all "$1"
+    connect_all "$1" --deadline 250s
     expect_json '([.paths[] | select(.state == "active")] | length) == 4 and .failed_paths == []'
     write_pattern "$(field .device_node)" "$1"
 }

@@ -129,6 +129,15 @@ pub async fn disable_queueing(host: &dyn Host, name: &MapName, limit: Duration) 
     ask(host, format!("disablequeueing map {name}"), limit).await
 }
 
+/// `fail path DEV`: device-mapper takes the path for failed until multipathd's next check of it (5 to 20 s) finds it well
+/// (0.9.4 `multipathd/main.c` `check_path`).
+///
+/// # Errors
+/// As [`add_path`].
+pub async fn fail_path(host: &dyn Host, device: &BlockName, limit: Duration) -> Result<Reply, HostError> {
+    ask(host, format!("fail path {device}"), limit).await
+}
+
 /// Whether the wwids file has the identity. No file: no.
 ///
 /// # Errors

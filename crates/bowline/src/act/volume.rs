@@ -82,6 +82,10 @@ pub(super) async fn stop_queueing(context: Context<'_>, name: &MapName) -> Endin
     of_reply(multipath::disable_queueing(context.host, name, MULTIPATHD_LIMIT).await)
 }
 
+pub(super) async fn fail_path(context: Context<'_>, device: &BlockName) -> Ending {
+    of_reply(multipath::fail_path(context.host, device, MULTIPATHD_LIMIT).await)
+}
+
 pub(super) async fn read(context: Context<'_>, device: &BlockName, number: DevNumber) -> Ending {
     let operation = Blocking::ReadFirst { device: device.clone(), number };
     of_blocking(context.host.blocking(&operation, READ_LIMIT).await)

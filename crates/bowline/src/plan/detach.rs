@@ -56,6 +56,11 @@ impl Default for Detach {
 
 /// Openers that pass by (udev's workers, multipathd) get this long.
 const OPENER_PATIENCE: Duration = Duration::from_secs(60);
+/// Then those that read the map slowly are told of errors: udev ends a worker that takes three minutes, and what that one
+/// had under way is never tidied up.
+const READER_PATIENCE: Duration = Duration::from_secs(15);
+/// So often a path is failed again that multipathd finds to be well.
+const FAIL_TRIES: u32 = 20;
 /// A map that multipathd makes has its identity by then.
 const FORMING_PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
@@ -241,6 +246,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     {
         return false;
     }
+    fail_readers(goal, ours, map, view, draft);
     if stuck(goal, map, view) {
         let step = Step::StopQueueing(map.map.name.clone());
         if !view.ledger.succeeded(&step) && draft.want(view, step, TRIES, Duration::from_millis(200)) {
@@ -284,15 +290,33 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
     held && map.map.queueing && !map.map.paths.iter().any(|path| path.active)
 }
 
+/// Where most packets are lost udev reads the map for minutes. Once it is flushed and nobody but those that pass by has it
+/// open, its paths are failed (and then its queueing stopped, see [`stuck`]): what is given up are their reads.
+fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, draft: &mut Draft) {
+    let waits = !view.topology.openers.is_empty() && users(view).next().is_none();
+    if goal.on_dirty == OnDirty::NothingWritten || !waits || waited(map, view) < READER_PATIENCE {
+        return;
+    }
+    for block in ours.devices.iter().filter_map(|device| device.block()) {
+        if map.is_active(block.number) {
+            draft.want(view, Step::FailPath(block.name.clone()), FAIL_TRIES, Duration::from_millis(200));
+        }
+    }
+}
+
+/// How long the map has been ready to go: since its flush ended.
+fn waited(map: &MapView, view: &View<'_>) -> Duration {
+    let sync = Step::Sync { device: map.map.block_name(), number: map.map.number };
+    view.ledger.last(&sync).map_or(Duration::ZERO, |(when, _)| view.now.since(when))
+}
+
 /// Openers that pass by hold the map for a moment: wait for them. They only read, so a flush need not wait.
 fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
     // A user does not pass by: either that was refused, or its device is taken away whether it closes or not.
     if view.topology.openers.is_empty() || users(view).next().is_some() {
         return true;
     }
-    let removed = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
-    let first = view.ledger.tries(&removed).next().map_or(view.now, |entry| entry.began);
-    if view.now.since(first) > OPENER_PATIENCE {
+    if waited(map, view) > OPENER_PATIENCE {
         return true;
     }
     let names: Vec<String> = view.topology.openers.iter().map(ToString::to_string).collect();
@@ -501,6 +525,7 @@ pub fn failures(view: &View<'_>) -> Vec<String> {
                     | Step::Release(_)
                     | Step::Sync { .. }
                     | Step::StopQueueing(_)
+                    | Step::FailPath(_)
             );
             (cleaning && !ending.is_ok()).then(|| format!("{}: {}", entry.step, ending.reason()))
         })

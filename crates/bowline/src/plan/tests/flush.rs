@@ -235,6 +235,22 @@ fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
     assert_eq!(refusal(refused.detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
 }
 
+/// D7, B7: udev reads a map for minutes where most packets are lost. Once it is flushed, and nobody uses it, only reads
+/// are given up.
+#[test]
+fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
+    let fail = |n| Step::FailPath(disk(n));
+    let read = mapped().ok(sync_map()).udev_opener();
+    assert_eq!(steps(read.detach(&detach_of(&[1, 2]))), [], "it passes by");
+    let long = read.after_ms(16_000);
+    assert_eq!(steps(long.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)]);
+    let again = long.clone().ok(fail(1)).ok(fail(2)).after_ms(1000);
+    assert_eq!(steps(again.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)], "multipathd found them well");
+    assert_eq!(refusal(long.opener("qemu").detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
+    let closed = mapped().ok(sync_map()).after_ms(16_000);
+    assert_eq!(steps(closed.detach(&detach_of(&[1, 2]))), [remove_map()]);
+}
+
 /// C1: nothing was handed out, so nothing is flushed.
 #[test]
 fn c1_the_clean_up_of_a_connect_flushes_nothing() {

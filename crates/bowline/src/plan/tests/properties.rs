@@ -250,8 +250,9 @@ proptest! {
             let apart = matches!(step, Step::DeleteDevice { .. } | Step::Release(_));
             prop_assert!(!(apart && mapped), "{} below the map", step);
             let used = world.topology.openers.iter().any(|opener| !opener.passes_by());
-            prop_assert!(!(matches!(step, Step::StopQueueing(_)) && used), "a user's I/O is given up");
-            if matches!(step, Step::RemoveMap { .. } | Step::StopQueueing(_)) {
+            let given_up = matches!(step, Step::StopQueueing(_) | Step::FailPath(_));
+            prop_assert!(!(given_up && used), "a user's I/O is given up");
+            if given_up || matches!(step, Step::RemoveMap { .. }) {
                 prop_assert!(world.ledger.succeeded(&sync_map()), "not flushed");
             }
             if matches!(step, Step::DeleteDevice { discard: true, .. }) {
