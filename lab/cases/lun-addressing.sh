@@ -11,7 +11,7 @@ at() { # N LUN-ON-THE-TARGET LUN-AS-JSON MODE
     lab unmap "$1"
     lab map "$1" --lun "$2"
     at_end "lab unmap $1; lab map $1"
-    printf 'volume %s' "$1" | dd of="/run/volumes/vol$1" conv=notrunc status=none
+    printf 'volume %s\n' "$1" | dd of="/run/volumes/vol$1" conv=notrunc status=none
     lab connection "$1" --portals 1,2 |
         jq ".data |= (.target_luns = [$3, $3] | .target_lun = $3 | .addressing_mode = $4)" >"/tmp/volume-$1.json"
 }
@@ -41,15 +41,15 @@ done
 no_leftovers
 
 step "what is no LUN is refused, and nothing is touched"
-refused() { # LUN-AS-JSON MODE
+no_lun() { # LUN-AS-JSON MODE
     lab connection 41 | jq ".data |= (.target_luns[1] = $1 | .addressing_mode = $2)" >/tmp/wrong.json
     expect_exit 2 connect /tmp/wrong.json
     expect_json '.error.kind == "input" and any(.error.causes[]; contains("target_luns[1]"))'
 }
-refused -1 null
-refused '"abc"' null
-refused 1.5 null
-refused 16384 null
-refused '"65536"' '"SAM2"'
-refused 9223372036854775808 '"SAM3-flat"'
-refused 18446744073709551615 '"transparent"'
+no_lun -1 null
+no_lun '"abc"' null
+no_lun 1.5 null
+no_lun 16384 null
+no_lun '"65536"' '"SAM2"'
+no_lun 9223372036854775808 '"SAM3-flat"'
+no_lun 18446744073709551615 '"transparent"'
