@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C12
 # limit: 180s
+# soak
 . /lab/lib.sh
 
 # The connection of volume N at that LUN; the target has it where Linux shows the LUN.

@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1
 # limit: 120s
+# soak
 . /lab/lib.sh
 
 for state in readonly full; do
