@@ -2,6 +2,7 @@
 //! paths in `usr/initiator.h`). It is no flock: a holder that dies leaves it behind, and every iscsiadm then
 //! waits 30 s, so it is held for a few synchronous calls only and let go whatever happens.
 
+use super::IscsiError;
 use crate::host::{Host, HostError};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -14,8 +15,21 @@ pub const DATABASE_LOCK: &str = "/run/lock/iscsi/lock.write";
 /// How often open-iscsi looks, too.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Takes the lock within `limit`. Once this returns Ok, [`release`] must follow without an await between.
-pub(super) async fn acquire(host: &dyn Host, limit: Duration) -> Result<(), HostError> {
+/// Does `work` under the lock, which is taken within `limit`. `work` cannot wait, so a future that is dropped cannot leave
+/// the lock behind.
+pub(super) async fn under(
+    host: &dyn Host,
+    limit: Duration,
+    work: impl FnOnce() -> Result<(), IscsiError>,
+) -> Result<(), IscsiError> {
+    acquire(host, limit).await?;
+    let worked = work();
+    let released = release(host);
+    worked?;
+    Ok(released?)
+}
+
+async fn acquire(host: &dyn Host, limit: Duration) -> Result<(), HostError> {
     let deadline = host.now() + limit;
     loop {
         match host.hard_link(DATABASE_LOCK_TARGET, DATABASE_LOCK) {
@@ -31,7 +45,6 @@ pub(super) async fn acquire(host: &dyn Host, limit: Duration) -> Result<(), Host
     }
 }
 
-/// Lets the lock go.
-pub(super) fn release(host: &dyn Host) -> Result<(), HostError> {
+fn release(host: &dyn Host) -> Result<(), HostError> {
     host.remove_file(DATABASE_LOCK).map_err(|error| HostError::io("release the lock", DATABASE_LOCK, error))
 }

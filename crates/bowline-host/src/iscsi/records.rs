@@ -157,12 +157,7 @@ pub async fn write_secrets(
             format!("{key} must have 1 to 255 bytes, no control characters, no white space at its ends");
         return Err(HostError::unavailable("write the secrets of", endpoint.to_string(), why).into());
     }
-    lock::acquire(host, limit).await?;
-    // From here to the release nothing waits: a future that is dropped cannot leave the lock behind.
-    let written = edit_all(host, endpoint, &lines);
-    let released = lock::release(host);
-    written?;
-    Ok(released?)
+    lock::under(host, limit, || edit_all(host, endpoint, &lines)).await
 }
 
 /// `-o delete`. A record that is absent is no error. What an iscsiadm that ran out of space has left in a record's place
@@ -175,17 +170,11 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
     if torn(host, endpoint)?.is_none() {
         return Ok(());
     }
-    lock::acquire(host, limit).await?;
-    // As in `write_secrets`, nothing waits from here to the release.
-    let removed = torn(host, endpoint).and_then(|torn| match torn {
-        Some(path) => {
-            Ok(host.remove_file(&path).map_err(|error| HostError::io("remove", path.as_str(), error))?)
-        }
-        None => Ok(()),
-    });
-    let released = lock::release(host);
-    removed?;
-    Ok(released?)
+    lock::under(host, limit, || {
+        let Some(path) = torn(host, endpoint)? else { return Ok(()) };
+        Ok(host.remove_file(&path).map_err(|error| HostError::io("remove", path.as_str(), error))?)
+    })
+    .await
 }
 
 /// The file of an endpoint's record that was not written to its end: every whole one ends with a comment that says so

@@ -3,9 +3,12 @@
 mod multipath;
 mod single;
 
+pub use multipath::why_no_map;
+
 use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
+use bowline_host::scsi::BlockDevice;
 use bowline_host::{Moment, Wwid};
 
 use super::path::{self, Progress};
@@ -125,15 +128,11 @@ fn told<'a>(
     progress: &Progress<'_>,
     view: &View<'a>,
 ) -> Option<&'a DeviceView> {
-    let scanned = |entry: &crate::ledger::Entry| matches!(&entry.step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
     match progress {
         Progress::Present(_) | Progress::Waits { .. } => {}
         _ => return None,
     }
-    let trusted = goal.live
-        || path::new_session(&path.endpoint, view.ledger)
-        || view.ledger.entries().iter().any(scanned);
-    view.topology.device(path).filter(|_| trusted)
+    view.topology.device(path).filter(|_| goal.live || path::is_new(path, view.ledger))
 }
 
 /// When the map was read from, if it was, and it still is fit to be handed out.
@@ -165,10 +164,14 @@ fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) -> bool {
     }
 }
 
+fn read_of(block: &BlockDevice) -> Step {
+    Step::VerifyRead { device: block.name.clone(), number: block.number }
+}
+
 /// Whether a disk was read: `Some(Err(steps))` while that is being found out, `None` when it cannot be.
 fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<Step>>> {
     let block = device.block()?;
-    let step = Step::VerifyRead { device: block.name.clone(), number: block.number };
+    let step = read_of(block);
     match view.ledger.last(&step) {
         _ if view.ledger.running(&step) => Some(Err(Vec::new())),
         Some((_, Ending::Ok)) => Some(Ok(())),
@@ -206,18 +209,9 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
 
 /// The disk that was read from, where there is no map: the one that is handed out (C11, C14).
 pub fn read_disk<'a>(goal: &Attach, view: &View<'a>) -> Option<&'a DeviceView> {
-    let was_read = |device: &&DeviceView| {
-        device.block().is_some_and(|block| {
-            let step = Step::VerifyRead { device: block.name.clone(), number: block.number };
-            view.ledger.succeeded(&step)
-        })
-    };
+    let was_read =
+        |device: &&DeviceView| device.block().is_some_and(|block| view.ledger.succeeded(&read_of(block)));
     goal.paths.iter().filter_map(|path| view.topology.device(path)).find(was_read)
-}
-
-/// Why there is no map, as far as multipathd has told.
-pub fn why_no_map(view: &View<'_>) -> Option<String> {
-    multipath::why_no_map(view)
 }
 
 /// A path that is not there.

@@ -189,6 +189,12 @@ pub(super) fn new_session(endpoint: &Endpoint, ledger: &Ledger) -> bool {
     ledger.succeeded(&Step::Login(endpoint.clone()))
 }
 
+/// Whether what sysfs says of the path's device stems from a scan of ours, or from a session of ours.
+pub(super) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
+    let scans = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
+    new_session(&path.endpoint, ledger) || ledger.entries().iter().any(|entry| scans(&entry.step))
+}
+
 /// A scan that found nothing is tried again `scan_attempts` times in all: the target may still be mapping.
 fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> Progress<'a> {
     let tries = view.ledger.tries(&scan).count() as u32;
@@ -208,12 +214,7 @@ fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> 
 
 /// Whether a device of the volume is there that no scan of ours brought in: then it matters who has it open.
 pub fn any_stale(goal: &Attach, topology: &Topology, ledger: &Ledger) -> bool {
-    let scanned = |path: &WantedPath| {
-        let of_path = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
-        ledger.entries().iter().any(|entry| of_path(&entry.step))
-    };
-    let known = |path: &WantedPath| scanned(path) || new_session(&path.endpoint, ledger);
-    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !known(path))
+    !goal.live && goal.paths.iter().any(|path| topology.device(path).is_some() && !is_new(path, ledger))
 }
 
 /// A device that was there before us: nobody's, so it goes and is scanned anew; or somebody's (something is

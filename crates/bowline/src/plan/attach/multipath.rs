@@ -269,7 +269,7 @@ fn blacklisted(device: &BlockName, view: &View<'_>) -> bool {
 }
 
 /// What multipathd answered when it was asked for the map, or for a path of it that it will never take.
-pub(super) fn why_no_map(view: &View<'_>) -> Option<String> {
+pub fn why_no_map(view: &View<'_>) -> Option<String> {
     let answers = view.ledger.entries().iter().rev().filter_map(|entry| match (&entry.step, &entry.ended) {
         (Step::AddMap(_) | Step::AddPath(_), Some((_, ending))) if !ending.is_ok() => Some(ending),
         _ => None,
