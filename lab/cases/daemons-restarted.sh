@@ -22,25 +22,24 @@ works_again() {
     no_leftovers
 }
 
-in_connect() { # DAEMON HOW EVENT
-    step "$1 is $2 in a connect after $3"
-    begin connect 1 --deadline 80s
-    tells "$3"
-    trouble "$1" "$2"
-    ended 80
+troubled() { # VERB SECONDS DAEMON HOW EVENT
+    step "$3 is $4 in a $1 after $5"
+    begin "$1" 1 --deadline "${2}s"
+    tells "$5"
+    trouble "$3" "$4"
+    ended "$2"
     truthful
+}
+
+in_connect() { # DAEMON HOW EVENT
+    troubled connect 80 "$@"
     [ "$code" = 3 ] || disconnect 1
     works_again
 }
 
 in_disconnect() { # DAEMON HOW EVENT
-    step "$1 is $2 in a disconnect after $3"
     connect_all 1
-    begin disconnect 1 --deadline 90s
-    tells "$3"
-    trouble "$1" "$2"
-    ended 90
-    truthful
+    troubled disconnect 90 "$@"
     [ "$code" = 0 ] || disconnect 1
     works_again
 }
