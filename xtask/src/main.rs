@@ -2,6 +2,7 @@
 
 mod cargo;
 mod demo;
+mod experiment;
 mod lab;
 mod lint_bites;
 mod proof;
@@ -22,6 +23,10 @@ enum Command {
     /// Boot a real kernel with a real iSCSI target, and run a script in it
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Attach and detach under faults beside os-brick, and report; `make experiment`
+    Experiment(experiment::ExperimentArgs),
+    /// Measure speed beside os-brick and the least that must be done, and report; `make bench`
+    Bench(experiment::BenchArgs),
     /// Print which tests prove which requirement, and fail when one is not proved
     Proof(proof::ProofArgs),
     /// Prove that the lint bites that keeps clocks, threads and files out of engine and seam
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
         Command::Demo => demo::main(),
         Command::Test(args) => test::main(&args),
         Command::Lab(command) => lab::main(command),
+        Command::Experiment(args) => experiment::main(&args),
+        Command::Bench(args) => experiment::bench(&args),
         Command::Proof(args) => proof::main(&args),
         Command::LintBites => lint_bites::main(),
     }

@@ -7,20 +7,30 @@ use std::process::{Command, Stdio};
 
 use lab_wire::{Context, Failure};
 
-/// The packages that have programs for the guest.
-const PACKAGES: &[&str] = &["lab", "bowline-cli", "bowline-linux"];
-/// The programs; of bowline's own, those that exist.
-const PROGRAMS: &[&str] = &["lab", "bowline", "bowline-helper"];
+/// Which programs go into a guest.
+#[derive(Clone, Copy)]
+pub struct Programs {
+    /// The packages that have them.
+    pub packages: &'static [&'static str],
+    /// What they are called.
+    pub names: &'static [&'static str],
+}
+
+/// What every guest has.
+pub const PROGRAMS: Programs = Programs {
+    packages: &["lab", "bowline-cli", "bowline-linux"],
+    names: &["lab", "bowline", "bowline-helper"],
+};
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds, and says where the programs are. Cargo's own messages go to standard error, and only when it works.
-pub fn build(repo: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub fn build(repo: &Path, programs: Programs) -> Result<Vec<PathBuf>, Failure> {
     let target = repo.join("target/lab");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(repo).args(["build", "--quiet", "--release", "--bins", "--target", TRIPLE]);
     command.arg("--target-dir").arg(&target);
-    for package in PACKAGES {
+    for package in programs.packages {
         command.args(["--package", package]);
     }
     // The flags of a caller's own build would make it rebuild all, and may not be static.
@@ -31,7 +41,7 @@ pub fn build(repo: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::new("the programs for the guest do not build, see above"));
     }
     let folder = target.join(TRIPLE).join("release");
-    Ok(PROGRAMS.iter().map(|program| folder.join(program)).filter(|path| path.exists()).collect())
+    Ok(programs.names.iter().map(|program| folder.join(program)).collect())
 }
 
 /// Copies a program without its symbols, which the guest would only have to read.

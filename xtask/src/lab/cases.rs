@@ -19,6 +19,7 @@ use lab_wire::{Context, Failure, Target};
 
 pub use self::header::Case;
 pub use self::results::{Line, read};
+pub use self::schedule::side_by_side;
 pub use self::soak::{CAMPAIGNS, SoakArgs, main as soak};
 
 use self::results::Results;
@@ -136,7 +137,7 @@ fn run(cases: &[Case], jobs: usize, logs: &Path, results: Results) -> Result<Res
         guests.push((Ready::make(&batch[0].shape, &mut steps)?, batch));
     }
     let results = Mutex::new((results, 0));
-    schedule::side_by_side(guests, jobs, |(ready, batch)| {
+    side_by_side(guests, jobs, |(ready, batch)| {
         group::run(&ready, &batch, logs, &mut |case, ending| {
             let mut results = results.lock().expect("nobody panics with it");
             results.1 += 1;

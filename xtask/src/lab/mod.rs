@@ -6,7 +6,7 @@
 
 mod binaries;
 mod cases;
-mod command;
+pub mod command;
 mod follow;
 mod image;
 mod initrd;
@@ -14,7 +14,7 @@ mod machine;
 mod payload;
 mod recipe;
 mod steps;
-mod tools;
+pub mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,9 +23,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use lab_wire::{Backend, Failure, Family, Spec, Target};
 
-pub use self::cases::{CAMPAIGNS, Case, Line, all as all_cases, read as results_of};
+pub use self::binaries::Programs;
+pub use self::cases::{CAMPAIGNS, Case, Line, all as all_cases, read as results_of, side_by_side};
+pub use self::follow::{Stream, Verdict, follow};
+pub use self::machine::Place;
+pub use self::payload::{Brought, Script};
 use self::recipe::Recipe;
-use self::steps::Steps;
+pub use self::steps::Steps;
 
 /// What `cargo xtask lab` can do
 #[derive(Subcommand)]
@@ -120,6 +124,11 @@ pub fn main(command: Command) -> ExitCode {
         Command::Soak(args) => cases::soak(&args),
         Command::Image { suite } => build_image(suite),
     };
+    told(result)
+}
+
+/// The exit code of a command, which has said why where it is not the script's.
+pub fn told(result: Result<u8, Stop>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(Stop::Lacking(what)) => {
@@ -159,32 +168,43 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
 }
 
 /// Everything that a guest is booted from.
-struct Ready {
+pub struct Ready {
     repo: PathBuf,
     image: image::Image,
     binaries: Vec<PathBuf>,
+    brought: Vec<Brought>,
 }
 
 impl Ready {
     /// Sees to it that the image and the programs are there.
     fn make(shape: &Shape, steps: &mut Steps) -> Result<Self, Stop> {
+        Self::with(shape.suite, binaries::PROGRAMS, Vec::new(), steps)
+    }
+
+    /// The same with other programs, and with more on the second disk.
+    pub fn with(
+        suite: Suite,
+        programs: Programs,
+        brought: Vec<Brought>,
+        steps: &mut Steps,
+    ) -> Result<Self, Stop> {
         let repo = repository();
         tools::ensure(tools::RUN)?;
-        let image = image::ready(&repo, &Recipe::read(&repo, shape.suite)?, steps)?;
-        let binaries = binaries::build(&repo)?;
+        let image = image::ready(&repo, &Recipe::read(&repo, suite)?, steps)?;
+        let binaries = binaries::build(&repo, programs)?;
         steps.done("programs built");
-        Ok(Self { repo, image, binaries })
+        Ok(Self { repo, image, binaries, brought })
     }
 
     /// Boots a guest in that place.
-    fn boot(
+    pub fn boot(
         &self,
         place: &machine::Place,
         script: &payload::Script,
         spec: &Spec,
         steps: &mut Steps,
     ) -> Result<machine::Machine, Failure> {
-        let payload = payload::make(&self.repo, place.folder(), &self.binaries, script, spec)?;
+        let payload = payload::make(&self.repo, place.folder(), &self.binaries, script, &self.brought, spec)?;
         steps.done("second disk made");
         let machine = machine::Machine::boot(&self.image, &payload, place)?;
         steps.say(&format!("booting with {}", machine.accelerator()));
@@ -220,7 +240,7 @@ impl Shape {
 }
 
 /// The repository's root: where this package's folder lies in.
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 

@@ -9,12 +9,21 @@ use lab_wire::{Context, Failure, Spec, paths};
 
 use super::{binaries, command};
 
+/// A file or folder of this machine that goes along.
+#[derive(Clone)]
+pub struct Brought {
+    /// Where it is.
+    pub from: PathBuf,
+    /// Where it will be, below the second disk's root.
+    pub to: String,
+}
+
 /// The script on this machine, and what it is called in the guest.
 pub struct Script {
     file: PathBuf,
     /// Its path in the guest.
     pub in_guest: String,
-    is_case: bool,
+    is_there: bool,
 }
 
 impl Script {
@@ -25,11 +34,16 @@ impl Script {
         let cases = cases.canonicalize().unwrap_or(cases);
         if let Ok(inside) = file.strip_prefix(&cases) {
             let in_guest = Path::new(paths::CASES).join(inside).display().to_string();
-            return Ok(Self { file, in_guest, is_case: true });
+            return Ok(Self { file, in_guest, is_there: true });
         }
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let in_guest = format!("{}/{}/{name}", paths::PAYLOAD, paths::PAYLOAD_SCRIPT);
-        Ok(Self { file, in_guest, is_case: false })
+        Ok(Self { file, in_guest, is_there: false })
+    }
+
+    /// One of the programs that the guest has anyway.
+    pub fn program(name: &str) -> Self {
+        Self { file: PathBuf::new(), in_guest: format!("/usr/local/bin/{name}"), is_there: true }
     }
 }
 
@@ -39,6 +53,7 @@ pub fn make(
     folder: &Path,
     programs: &[PathBuf],
     script: &Script,
+    brought: &[Brought],
     spec: &Spec,
 ) -> Result<PathBuf, Failure> {
     let tree = folder.join("payload");
@@ -47,11 +62,16 @@ pub fn make(
     for program in programs {
         binaries::install(program, &bin)?;
     }
-    copy_tree(&repo.join("lab/cases"), &tree.join(paths::PAYLOAD_CASES))?;
-    if !script.is_case {
+    copy_any(&repo.join("lab/cases"), &tree.join(paths::PAYLOAD_CASES))?;
+    if !script.is_there {
         let place = tree.join(paths::PAYLOAD_SCRIPT);
         make_folder(&place)?;
         copy_executable(&script.file, &place.join(script.file.file_name().unwrap_or_default()))?;
+    }
+    for Brought { from, to } in brought {
+        let to = tree.join(to);
+        make_folder(to.parent().unwrap_or(&tree))?;
+        copy_any(from, &to)?;
     }
     let wish = serde_json::to_vec(spec).context(|| "cannot write the wish as JSON")?;
     fs::write(tree.join(paths::PAYLOAD_SPEC), wish).context(|| "cannot write the wish")?;
@@ -64,18 +84,14 @@ pub fn make(
     Ok(disk)
 }
 
-/// Copies a folder of cases; everything in it can be executed.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), Failure> {
-    make_folder(to)?;
-    for entry in fs::read_dir(from).context(|| format!("cannot read {}", from.display()))?.flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            copy_executable(&entry.path(), &target)?;
-        }
+/// Copies a file, or a folder with all that is in it; every file can be executed.
+fn copy_any(from: &Path, to: &Path) -> Result<(), Failure> {
+    if !from.is_dir() {
+        return copy_executable(from, to);
     }
-    Ok(())
+    make_folder(to)?;
+    let mut entries = fs::read_dir(from).context(|| format!("cannot read {}", from.display()))?.flatten();
+    entries.try_for_each(|entry| copy_any(&entry.path(), &to.join(entry.file_name())))
 }
 
 fn copy_executable(from: &Path, to: &Path) -> Result<(), Failure> {

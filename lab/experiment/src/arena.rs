@@ -1,0 +1,225 @@
+//! One run: from a clean host, through attach, data and detach under a fault, to what is left.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab_experiment::{Data, Fault, HandedOut, Paths, Retry, Run, Wish, Work};
+use lab_wire::Failure;
+
+use crate::contender::{self, Contend, Volume};
+use crate::data::{self, Access, Accessing, Ended};
+use crate::observe::Device;
+use crate::trouble::{self, Trouble, VOLUME};
+use crate::{host, lab};
+
+/// Half of the portals: the laboratory's target has four.
+const HALF: u8 = 2;
+/// Nobody waits longer than this for a call.
+const CALL_LIMIT: Duration = Duration::from_secs(900);
+/// Nor for the data.
+const DATA_LIMIT: Duration = Duration::from_secs(120);
+/// For one block.
+const BLOCK_LIMIT: Duration = Duration::from_secs(60);
+/// After everything was healed a write that was stuck gets so long.
+const HEALED_LIMIT: Duration = Duration::from_secs(240);
+/// When the paths are counted a second time.
+const LATER: Duration = Duration::from_secs(10);
+/// The image of a volume that is created, in bytes.
+const IMAGE: usize = 2 << 20;
+/// What is written to a volume that is used, in bytes.
+const LITTLE: usize = 256 << 10;
+/// Within this a caller is killed: an attach takes about so long.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs it; the host must be clean.
+///
+/// # Errors
+/// The laboratory failed. Whatever the contender does is no error, but what is told.
+pub fn run(wish: &Wish) -> Result<Run, Failure> {
+    let multipath = wish.cell.paths == Paths::Multipath;
+    let fault = wish.cell.fault;
+    trouble::sign_volumes(wish.seed)?;
+    let volume = Volume { connection: lab::connection(VOLUME, multipath)?, multipath };
+    let mut contender = contender::ready(wish.contender)?;
+    let versions = host::versions(contender.version());
+    let mut trouble = Trouble::begin(fault, HALF)?;
+    // What the fault itself has put there is not the contender's.
+    let before = if fault == Fault::LunReused { lab::leftovers()? } else { BTreeMap::new() };
+
+    let cut_off = match fault {
+        Fault::CallerKilled => {
+            let limit = KILLED_WITHIN.mul_f64(share(wish.seed));
+            Some(contender.attach(std::slice::from_ref(&volume), limit)?.step)
+        }
+        _ => None,
+    };
+    let attached = contender.attach(std::slice::from_ref(&volume), CALL_LIMIT)?;
+    let mut run = Run {
+        wish: wish.clone(),
+        ended: 0,
+        commit: String::new(),
+        versions,
+        cut_off,
+        attach: attached.step,
+        handed_out: None,
+        data: None,
+        detach: None,
+        leftovers: BTreeMap::new(),
+        retry: None,
+    };
+    if run.attach.ok() {
+        use_and_detach(
+            &mut run,
+            attached.devices.into_iter().next().flatten(),
+            &volume,
+            contender.as_mut(),
+            &mut trouble,
+            &before,
+        )?;
+    } else {
+        run.leftovers = without(lab::leftovers()?, &before);
+    }
+    trouble.heal()?;
+    Ok(run)
+}
+
+/// All that comes after an attach that says it succeeded.
+fn use_and_detach(
+    run: &mut Run,
+    device: Option<String>,
+    volume: &Volume,
+    contender: &mut dyn Contend,
+    trouble: &mut Trouble,
+    before: &BTreeMap<String, usize>,
+) -> Result<(), Failure> {
+    let returned = Instant::now();
+    let work = Writing::of(&run.wish);
+    let mut stuck = None;
+    if let Some(device) = device.as_deref().and_then(Device::behind) {
+        let paths = device.paths();
+        let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
+        thread::sleep(LATER.saturating_sub(returned.elapsed()));
+        let (map, paths_later) = (device.is_map(), device.paths());
+        run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume });
+        if run.fault() == Fault::DirtyAllDead {
+            stuck = Some(work.begin_on_dead_paths(&device.node)?);
+        } else {
+            run.data = Some(work.write_and_read(&device.node)?);
+        }
+    }
+    trouble.before_detach()?;
+    let force = run.wish.cell.work == Work::Create;
+    let detach = contender.detach(std::slice::from_ref(volume), force, CALL_LIMIT)?.step;
+    let mut detached = detach.ok();
+    run.leftovers = without(lab::leftovers()?, before);
+    run.detach = Some(detach);
+    if !detached {
+        trouble.heal()?;
+        if let Some(writer) = stuck.take() {
+            run.data = Some(work.ended_at_last(writer));
+        }
+        let again = contender.detach(std::slice::from_ref(volume), force, CALL_LIMIT)?.step;
+        detached = again.ok();
+        run.retry = Some(Retry { detach: again, leftovers: without(lab::leftovers()?, before) });
+    } else if let Some(writer) = stuck {
+        run.data = Some(work.ended_at_last(writer));
+    }
+    if let Some(data) = run.data.as_mut().filter(|data| detached && data.not_written.is_none()) {
+        data.on_target = Some(work.is_on_target()?);
+    }
+    Ok(())
+}
+
+/// What a run writes.
+#[derive(Clone, Copy)]
+struct Writing {
+    bytes: usize,
+    seed: u64,
+}
+
+impl Writing {
+    fn of(wish: &Wish) -> Self {
+        let bytes = if wish.cell.work == Work::Create { IMAGE } else { LITTLE };
+        Self { bytes, seed: wish.seed }
+    }
+
+    fn write_and_read(self, device: &Path) -> Result<Data, Failure> {
+        let (ended, write_seconds) =
+            data::access(Access::Write, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
+        let mut told = self.told(ended, write_seconds);
+        if told.not_written.is_none() {
+            let (ended, _) = data::access(Access::Read, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
+            told.read_back = match ended {
+                Ended::Well => Some(true),
+                Ended::Differs => Some(false),
+                Ended::Failed(_) | Ended::Hung => None,
+            };
+        }
+        Ok(told)
+    }
+
+    /// All portals die; then data goes into the page cache, and the last close waits for them.
+    fn begin_on_dead_paths(self, device: &Path) -> Result<Accessing, Failure> {
+        lab::lab(&["drop", "100%"])?;
+        let writer = data::begin(Access::Dirty, device, 0, self.bytes, self.seed)?;
+        thread::sleep(Duration::from_secs(1));
+        Ok(writer)
+    }
+
+    /// The end of that writer, once it can end.
+    fn ended_at_last(self, mut writer: Accessing) -> Data {
+        let ended = writer.ended(HEALED_LIMIT);
+        self.told(ended, writer.seconds())
+    }
+
+    fn told(self, ended: Ended, write_seconds: f64) -> Data {
+        let not_written = match ended {
+            Ended::Well => None,
+            Ended::Failed(error) => Some(error),
+            Ended::Hung | Ended::Differs => Some(format!("not over after {write_seconds:.0} s")),
+        };
+        Data { bytes: self.bytes, not_written, write_seconds, read_back: None, on_target: None }
+    }
+
+    fn is_on_target(self) -> Result<bool, Failure> {
+        data::target_has(VOLUME, 0, self.bytes, self.seed)
+    }
+}
+
+/// What is there now and was not before.
+fn without(mut now: BTreeMap<String, usize>, before: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    for (kind, count) in &mut now {
+        *count = count.saturating_sub(before.get(kind).copied().unwrap_or_default());
+    }
+    now.retain(|_, count| *count > 0);
+    now
+}
+
+/// A share between 0 and 1 that follows from the seed.
+fn share(seed: u64) -> f64 {
+    let bytes = data::pattern(!seed, 2);
+    f64::from(u16::from_le_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_is_not_left_over() {
+        let count = |pairs: &[(&str, usize)]| pairs.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect();
+        let before: BTreeMap<_, _> = count(&[("sessions", 1), ("maps", 1)]);
+        let now = count(&[("sessions", 2), ("maps", 1), ("wwids", 1)]);
+        assert_eq!(without(now, &before), count(&[("sessions", 1), ("wwids", 1)]));
+    }
+
+    #[test]
+    fn shares_are_spread_and_repeatable() {
+        assert_eq!(share(1).to_bits(), share(1).to_bits());
+        let shares: Vec<f64> = (0..100).map(share).collect();
+        assert!(shares.iter().any(|share| *share < 0.2) && shares.iter().any(|share| *share > 0.8));
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+    }
+}

@@ -1,0 +1,136 @@
+//! A benchmark: volumes attached and detached at once, timed from outside of whoever does it, so that all are measured alike.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab_experiment::{Bench, BenchWish, Sessions, Timed};
+use lab_wire::Failure;
+
+use crate::contender::{self, Volume};
+use crate::observe::Device;
+use crate::{host, lab};
+
+/// Nobody waits longer than this for a call.
+const CALL_LIMIT: Duration = Duration::from_secs(900);
+/// How often the maps are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// After the call has returned, missing paths get so long.
+const MORE_PATHS: Duration = Duration::from_secs(20);
+
+/// Runs it; the host must be clean.
+///
+/// # Errors
+/// The laboratory failed.
+pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
+    let mut contender = contender::ready(wish.contender)?;
+    let versions = host::versions(contender.version());
+    let volume = |number| Ok(Volume { connection: lab::connection(number, true)?, multipath: true });
+    let volumes: Vec<Volume> = (1..=wish.volumes).map(volume).collect::<Result<_, Failure>>()?;
+    // Another volume of the same target keeps the sessions.
+    let keeper = [volume(wish.volumes + 1)?];
+    if wish.sessions == Sessions::Existing {
+        let kept = contender.attach(&keeper, CALL_LIMIT)?;
+        if !kept.step.ok() {
+            return Err(Failure::new(format!("the volume that keeps the sessions: {:?}", kept.step.error)));
+        }
+        settled()?;
+    }
+    if wish.dead_half {
+        lab::lab(&["drop", "100%", "1", "2"])?;
+    }
+    let portals = if wish.dead_half { 2 } else { 4 };
+    let watch = Watch::begin(usize::from(wish.volumes), portals);
+    let over = AtomicBool::new(false);
+    let (attached, seen) = thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch.until(&over));
+        let attached = contender.attach(&volumes, CALL_LIMIT);
+        let until = Instant::now() + MORE_PATHS;
+        while !watcher.is_finished()
+            && Instant::now() < until
+            && attached.as_ref().is_ok_and(|done| done.step.ok())
+        {
+            thread::sleep(LOOK_AGAIN);
+        }
+        over.store(true, Ordering::Relaxed);
+        (attached, watcher.join().unwrap_or_default())
+    });
+    let attached = attached?;
+    settled()?;
+    let detached = contender.detach(&volumes, false, CALL_LIMIT)?;
+    let mut left = lab::leftovers()?;
+    if wish.sessions == Sessions::Existing {
+        contender.detach(&keeper, false, CALL_LIMIT)?;
+        left = lab::leftovers()?;
+    }
+    lab::lab(&["heal"])?;
+    Ok(Bench {
+        wish: wish.clone(),
+        ended: 0,
+        commit: String::new(),
+        versions,
+        attach: attached.step,
+        seen,
+        events: attached.events,
+        detach: detached.step,
+        leftovers: left,
+    })
+}
+
+/// Until udev has nothing under way: what is measured next shall not pay for it.
+fn settled() -> Result<(), Failure> {
+    lab::leftovers().map(drop)
+}
+
+/// Looks at the maps while somebody attaches volumes.
+struct Watch {
+    began: Instant,
+    before: BTreeSet<String>,
+    volumes: usize,
+    portals: usize,
+}
+
+impl Watch {
+    fn begin(volumes: usize, portals: usize) -> Self {
+        Self { began: Instant::now(), before: maps(), volumes, portals }
+    }
+
+    /// Until every volume has a map that can be opened, with a path over each portal that lives; or until it is over.
+    fn until(&self, over: &AtomicBool) -> Timed {
+        let mut timed = Timed::default();
+        while timed.all_paths.is_none() && !over.load(Ordering::Relaxed) {
+            let now: Vec<String> = maps().difference(&self.before).cloned().collect();
+            let at = || Some(self.began.elapsed().as_secs_f64());
+            if !now.is_empty() && timed.first_map.is_none() {
+                timed.first_map = at();
+            }
+            if now.len() >= self.volumes {
+                timed.all_maps = timed.all_maps.or_else(at);
+                let paths: usize = now.iter().map(|map| paths_of(map)).sum();
+                if paths >= self.volumes * self.portals {
+                    timed.all_paths = at();
+                }
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        timed
+    }
+}
+
+/// The maps that can be opened by their names.
+fn maps() -> BTreeSet<String> {
+    let entries = fs::read_dir("/dev/mapper").into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "control")
+        .collect()
+}
+
+/// How many paths a map has, without starting a program for it.
+fn paths_of(map: &str) -> usize {
+    let device = Device::behind(&Path::new("/dev/mapper").join(map).display().to_string());
+    device.map_or(0, |device| device.slaves())
+}

@@ -1,0 +1,167 @@
+//! bowline's command, as an operator or a script uses it: started for each call.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab_experiment::Outcome;
+use lab_wire::{Context, Failure};
+use serde_json::Value;
+
+use super::{Answer, Contend, One, Volume, together};
+use crate::counter::Counter;
+
+/// How often the process is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Where files for a call are put.
+const FOLDER: &str = "/run/experiment";
+
+/// The command.
+pub struct Bowline {
+    version: String,
+}
+
+impl Bowline {
+    /// Finds out its version.
+    pub fn ready() -> Result<Self, Failure> {
+        fs::create_dir_all(FOLDER).context(|| format!("cannot make {FOLDER}"))?;
+        let output = Command::new("bowline").arg("--version").output().context(|| "cannot start bowline")?;
+        Ok(Self { version: String::from_utf8_lossy(&output.stdout).trim().to_owned() })
+    }
+
+    fn call(verb: &str, volumes: &[Volume], options: &[&str], limit: Duration) -> Result<Answer, Failure> {
+        let calls: Vec<Call> = volumes
+            .iter()
+            .zip(1..)
+            .map(|(volume, number)| Call::of(number, volume))
+            .collect::<Result<_, _>>()?;
+        let counter = Counter::begin(&[rustix::thread::gettid().as_raw_nonzero().to_string()]);
+        let began = Instant::now();
+        let children: Vec<Child> =
+            calls.iter().map(|call| call.start(verb, options)).collect::<Result<_, _>>()?;
+        let ends = ended(&children, began + limit)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let programs = counter.and_then(Counter::end);
+        let memory = ends.iter().map(|end| end.memory).max();
+        let all = calls.iter().zip(&ends).map(|(call, end)| call.told(end, seconds)).collect();
+        let (step, devices) = together(all, seconds, programs, memory);
+        let events = calls.first().map(Call::events).unwrap_or_default();
+        Ok(Answer { step, devices, events })
+    }
+}
+
+impl Contend for Bowline {
+    fn version(&self) -> String {
+        self.version.clone()
+    }
+
+    fn attach(&mut self, volumes: &[Volume], limit: Duration) -> Result<Answer, Failure> {
+        let single = volumes.iter().any(|volume| !volume.multipath);
+        Self::call("connect", volumes, if single { &["--single-path"] } else { &[] }, limit)
+    }
+
+    fn detach(&mut self, volumes: &[Volume], force: bool, limit: Duration) -> Result<Answer, Failure> {
+        Self::call("disconnect", volumes, if force { &["--force"] } else { &[] }, limit)
+    }
+}
+
+/// One start of the command, and the files it reads and writes.
+struct Call {
+    connection: PathBuf,
+    answer: PathBuf,
+    progress: PathBuf,
+}
+
+impl Call {
+    fn of(number: usize, volume: &Volume) -> Result<Self, Failure> {
+        let file = |name: &str| Path::new(FOLDER).join(format!("{number}-{name}"));
+        let call = Self {
+            connection: file("connection.json"),
+            answer: file("answer.json"),
+            progress: file("progress"),
+        };
+        fs::write(&call.connection, volume.connection.to_string())
+            .context(|| "cannot write the connection")?;
+        Ok(call)
+    }
+
+    fn start(&self, verb: &str, options: &[&str]) -> Result<Child, Failure> {
+        let create = |file: &Path| File::create(file).context(|| format!("cannot make {}", file.display()));
+        let mut command = Command::new("bowline");
+        command.arg(verb).arg(&self.connection).args(["--json", "--progress", "json"]).args(options);
+        command.stdin(Stdio::null()).stdout(create(&self.answer)?).stderr(create(&self.progress)?);
+        command.spawn().context(|| "cannot start bowline")
+    }
+
+    fn told(&self, end: &End, seconds: f64) -> One {
+        let said: Value = fs::read(&self.answer)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let (outcome, error) = match end.code {
+            Some(0) => (Outcome::Ok, None),
+            Some(code) => (Outcome::Failed, Some(format!("exit code {code}: {}", sentence(&said)))),
+            None => (Outcome::Killed, Some(format!("killed after {seconds:.1} s"))),
+        };
+        One { outcome, error, device: said["device_node"].as_str().map(str::to_owned) }
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.progress).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// The error in a sentence, with its causes.
+fn sentence(said: &Value) -> String {
+    let causes = said["error"]["causes"].as_array().into_iter().flatten();
+    let parts = std::iter::once(&said["error"]["message"]).chain(causes);
+    parts.filter_map(Value::as_str).collect::<Vec<_>>().join(": ")
+}
+
+/// How a process ended.
+struct End {
+    /// Its exit code; nothing where a signal ended it.
+    code: Option<i32>,
+    /// The most memory it had, in KiB.
+    memory: u64,
+}
+
+/// Waits for the processes, and kills at the limit those that are there. Not by the standard library, which does not
+/// tell the memory.
+fn ended(children: &[Child], limit: Instant) -> Result<Vec<End>, Failure> {
+    let mut ends: Vec<Option<End>> = children.iter().map(|_| None).collect();
+    let mut killed = false;
+    while ends.iter().any(Option::is_none) {
+        let kill = !killed && Instant::now() >= limit;
+        killed |= kill;
+        for (child, end) in children.iter().zip(&mut ends).filter(|(_, end)| end.is_none()) {
+            *end = look_at(child.id().cast_signed())?;
+            if end.is_none() && kill {
+                // SAFETY: no memory is involved; the process is a child of ours that was not waited for yet.
+                unsafe { libc::kill(child.id().cast_signed(), libc::SIGKILL) };
+            }
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(ends.into_iter().flatten().collect())
+}
+
+/// The end of a child, if it has come.
+fn look_at(pid: i32) -> Result<Option<End>, Failure> {
+    let mut status = 0;
+    // SAFETY: an all-zero rusage is a valid one, as it has integers only.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to memory of ours that outlives the call.
+    match unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, &mut usage) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()).context(|| "cannot wait for bowline"),
+        _ => {
+            let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            Ok(Some(End { code, memory: usage.ru_maxrss.cast_unsigned() }))
+        }
+    }
+}

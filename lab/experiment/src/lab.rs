@@ -1,0 +1,62 @@
+//! The laboratory's own command, which plays the world around the initiator.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+
+use lab_wire::{Context, Failure};
+use serde_json::Value;
+
+/// Runs `lab` with these words.
+///
+/// # Errors
+/// It fails; what it said is in the error.
+pub fn lab(words: &[&str]) -> Result<(), Failure> {
+    let output = output(words)?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(Failure::new(format!("`lab {}` failed: {}", words.join(" "), said.trim())))
+        }
+    }
+}
+
+fn output(words: &[&str]) -> Result<Output, Failure> {
+    let mut command = Command::new("lab");
+    command.args(words).stdin(Stdio::null());
+    command.output().context(|| format!("cannot start `lab {}`", words.join(" ")))
+}
+
+/// Heals everything, makes the host as new with the configuration of the experiment, and proves it.
+///
+/// # Errors
+/// Something stays.
+pub fn fresh() -> Result<(), Failure> {
+    lab(&["clean"])?;
+    // As OpenStack deploys it, and as the baseline was measured: every disk gets a map at once.
+    lab(&["multipath", "find_multipaths=no"])?;
+    let left = leftovers()?;
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("after cleaning there still is {left:?}"))),
+    }
+}
+
+/// What is on the initiator, counted by kind; kinds of which there is nothing are left out.
+pub fn leftovers() -> Result<BTreeMap<String, usize>, Failure> {
+    let answer: Value = serde_json::from_slice(&output(&["leftovers"])?.stdout)
+        .context(|| "cannot understand `lab leftovers`")?;
+    let kinds = answer.as_object().ok_or_else(|| Failure::new("`lab leftovers` is no object"))?;
+    let count = |kind: &Value| kind.as_array().map_or(0, Vec::len);
+    Ok(kinds.iter().map(|(name, kind)| (name.clone(), count(kind))).filter(|(_, count)| *count > 0).collect())
+}
+
+/// The connection of a volume, as a controller hands it out (only the properties, without their wrapping).
+pub fn connection(volume: u16, multipath: bool) -> Result<Value, Failure> {
+    let number = volume.to_string();
+    let mut words = vec!["connection", &number];
+    words.extend((!multipath).then_some("--single"));
+    let mut answer: Value =
+        serde_json::from_slice(&output(&words)?.stdout).context(|| "cannot understand `lab connection`")?;
+    Ok(answer["data"].take())
+}

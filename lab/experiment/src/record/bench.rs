@@ -1,0 +1,71 @@
+//! A benchmark's wish and its record.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::{Contender, Step, Versions};
+
+/// What the guest is asked to measure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BenchWish {
+    /// So many volumes at once.
+    pub volumes: u16,
+    /// Whether the sessions are there already.
+    pub sessions: Sessions,
+    /// Whether the first half of the portals is dead.
+    pub dead_half: bool,
+    /// Who does the work.
+    pub contender: Contender,
+    /// The how-many-th time this is; the contenders take turns within one.
+    pub round: u32,
+}
+
+/// Whether sessions have to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sessions {
+    /// None is there
+    New,
+    /// Another volume keeps them
+    Existing,
+}
+
+/// One measurement, a line of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bench {
+    /// What was wished for.
+    #[serde(flatten)]
+    pub wish: BenchWish,
+    /// When it ended, in seconds since 1970, by the clock of the machine outside.
+    #[serde(default)]
+    pub ended: u64,
+    /// The commit that was run; ends with `+` where the tree differed from it.
+    #[serde(default)]
+    pub commit: String,
+    /// On what.
+    pub versions: Versions,
+    /// The attach of all volumes, until the last call returned.
+    pub attach: Step,
+    /// What was seen meanwhile from outside.
+    pub seen: Timed,
+    /// What was told of the progress of the first volume, by those who tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<serde_json::Value>,
+    /// The detach of all of them.
+    pub detach: Step,
+    /// What was on the host at the end, by kind.
+    pub leftovers: BTreeMap<String, usize>,
+}
+
+/// Moments of an attach, in seconds since its begin; nothing where it did not come to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// The first map can be opened.
+    pub first_map: Option<f64>,
+    /// Every volume's map can.
+    pub all_maps: Option<f64>,
+    /// And each has a path over every portal that lives.
+    pub all_paths: Option<f64>,
+}

@@ -1,0 +1,22 @@
+//! What the outside and the guest agree on: which experiment is wished for, and what is known of it afterwards.
+//!
+//! `cargo xtask experiment` depends on this library; the program that runs in the guest is the rest of the package.
+
+mod bench;
+mod cell;
+mod contender;
+mod fault;
+mod run;
+
+pub use bench::{Bench, BenchWish, Sessions, Timed};
+pub use cell::{Cell, Paths, Work};
+pub use contender::Contender;
+pub use fault::Fault;
+pub use run::{Data, HandedOut, Outcome, Retry, Run, Step, Versions, WWIDS, Wish};
+
+use clap::ValueEnum;
+
+/// What a value is called in the name of a cell, on a command line and in a record.
+pub(crate) fn name<T: ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,192 @@
+//! One run: what was wished for, and what was seen.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cell, Contender, Fault};
+
+/// The kind of leftover that is counted apart.
+pub const WWIDS: &str = "wwids";
+
+/// What the guest is asked to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The cell.
+    pub cell: Cell,
+    /// Who does the work.
+    pub contender: Contender,
+    /// Whatever is random in it follows from this.
+    pub seed: u64,
+}
+
+/// One run, a line of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// What was wished for.
+    #[serde(flatten)]
+    pub wish: Wish,
+    /// When it ended, in seconds since 1970, by the clock of the machine outside.
+    #[serde(default)]
+    pub ended: u64,
+    /// The commit that was run; ends with `+` where the tree differed from it.
+    #[serde(default)]
+    pub commit: String,
+    /// On what.
+    pub versions: Versions,
+    /// Where the caller was killed on purpose: the attach that was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<Step>,
+    /// The attach.
+    pub attach: Step,
+    /// What the attach handed out; nothing where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_out: Option<HandedOut>,
+    /// What became of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// The detach; nothing where there was nothing to detach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach: Option<Step>,
+    /// What was on the host when the last of these had ended, by kind.
+    pub leftovers: BTreeMap<String, usize>,
+    /// Where the detach failed: what a second one did after everything was healed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// What a run was made on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The kernel.
+    pub kernel: String,
+    /// open-iscsi.
+    pub open_iscsi: String,
+    /// multipath-tools.
+    pub multipath_tools: String,
+    /// The contender, as it says itself.
+    pub contender: String,
+}
+
+/// One call of the contender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What it said, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Programs started, its own included; none where the kernel could not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<usize>,
+    /// Peak memory of its process, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It says that it did it.
+    Ok,
+    /// It says that it could not.
+    Failed,
+    /// It was killed: because it took too long, or on purpose.
+    Killed,
+    /// It ended without an answer.
+    Died,
+}
+
+/// What an attach handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOut {
+    /// Whether it is a multipath map.
+    pub map: bool,
+    /// How many working paths it had when the attach returned.
+    pub paths: usize,
+    /// And 10 s later.
+    pub paths_later: usize,
+    /// Whether it is the volume that was asked for; unknown where it could not be read.
+    pub right_volume: Option<bool>,
+}
+
+/// What became of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// Bytes that were to be written.
+    pub bytes: usize,
+    /// Why they were not; nothing where they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_written: Option<String>,
+    /// How long the writing took, in seconds.
+    pub write_seconds: f64,
+    /// Whether what is read through the device is what was written; unknown where it could not be read.
+    pub read_back: Option<bool>,
+    /// Whether the target has it after a detach that said it succeeded; unknown where it was not written, or there was no such
+    /// detach.
+    pub on_target: Option<bool>,
+}
+
+/// The second detach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// The detach.
+    pub detach: Step,
+    /// What was on the host after it.
+    pub leftovers: BTreeMap<String, usize>,
+}
+
+impl Step {
+    /// Whether it says that it did it.
+    pub fn ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+}
+
+impl Run {
+    /// What was left when all was done: after the last detach, or after an attach that failed.
+    pub fn left(&self) -> &BTreeMap<String, usize> {
+        self.retry.as_ref().map_or(&self.leftovers, |retry| &retry.leftovers)
+    }
+
+    /// Whether nothing was, but for lines in multipath's list of WWIDs: they grow, and harm nobody.
+    pub fn clean(&self) -> bool {
+        self.left().keys().all(|kind| kind == WWIDS)
+    }
+
+    /// Whether a detach was needed.
+    pub fn attached(&self) -> bool {
+        self.attach.ok()
+    }
+
+    /// Whether the detach said that it did it, with no help but that of the time.
+    pub fn detached(&self) -> bool {
+        self.detach.as_ref().is_some_and(Step::ok)
+    }
+
+    /// The fault it ran under.
+    pub fn fault(&self) -> Fault {
+        self.wish.cell.fault
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_a_line() {
+        let line = r#"{"cell":"lio/one-iqn/multipath/create/drop-10","contender":"os-brick-1.12","seed":7,
+            "versions":{"kernel":"6.1","open_iscsi":"2.1.8","multipath_tools":"0.9.4","contender":"1.12"},
+            "attach":{"outcome":"ok","seconds":1.5},"leftovers":{"maps":1}}"#;
+        let run: Run = serde_json::from_str(line).unwrap();
+        assert_eq!(run.wish.contender, Contender::OsBrick112);
+        assert!(run.attached() && !run.detached() && !run.clean());
+        let again = serde_json::to_string(&run).unwrap();
+        assert!(!again.contains('\n') && again.contains(r#""contender":"os-brick-1.12""#));
+        assert_eq!(serde_json::from_str::<Run>(&again).unwrap(), run);
+    }
+}

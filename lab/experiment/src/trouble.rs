@@ -1,0 +1,180 @@
+//! What goes wrong in a run, and when.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use lab_experiment::Fault;
+use lab_wire::{Context, Failure};
+
+use crate::data;
+use crate::lab::lab;
+
+/// The volume that is asked for, and where.
+pub const VOLUME: u16 = 1;
+/// The one whose devices were left at its LUN.
+pub const OTHER: u16 = 2;
+/// How long a portal that flaps is dead, and alive.
+const FLAP: Duration = Duration::from_secs(5);
+/// How long multipathd is away.
+const AWAY: Duration = Duration::from_secs(5);
+/// How often to look for the first session.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// When no session has come by then, none will.
+const NO_SESSION: Duration = Duration::from_secs(60);
+
+/// A fault in force.
+pub struct Trouble {
+    fault: Fault,
+    over: Arc<AtomicBool>,
+    hands: Vec<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Trouble {
+    /// Whatever is wrong before the attach begins, and whatever will happen in its middle.
+    pub fn begin(fault: Fault, half: u8) -> Result<Self, Failure> {
+        let halves: (Vec<String>, Vec<String>) = (
+            (1..=half).map(|n| n.to_string()).collect(),
+            (half + 1..=2 * half).map(|n| n.to_string()).collect(),
+        );
+        let on = |words: &[&str], portals: &[String]| {
+            let words: Vec<&str> = words.iter().copied().chain(portals.iter().map(String::as_str)).collect();
+            lab(&words)
+        };
+        let mut trouble = Self { fault, over: Arc::default(), hands: Vec::new() };
+        match fault {
+            Fault::None | Fault::UnmappedBeforeDetach | Fault::DirtyAllDead | Fault::CallerKilled => {}
+            Fault::Drop10 => lab(&["drop", "10%"])?,
+            Fault::Drop20 => lab(&["drop", "20%"])?,
+            Fault::Drop30 => lab(&["drop", "30%"])?,
+            Fault::Drop50 => lab(&["drop", "50%"])?,
+            Fault::Drop100 => lab(&["drop", "100%"])?,
+            Fault::Drop20FirstHalf => on(&["drop", "20%"], &halves.0)?,
+            Fault::Drop20SecondHalf => on(&["drop", "20%"], &halves.1)?,
+            Fault::Drop100FirstHalf => on(&["drop", "100%"], &halves.0)?,
+            Fault::Drop100SecondHalf => on(&["drop", "100%"], &halves.1)?,
+            Fault::RejectFirstHalf => on(&["reject"], &halves.0)?,
+            Fault::Delay200 => lab(&["delay", "200"])?,
+            Fault::RecordsReadOnly => lab(&["readonly", "on"])?,
+            Fault::RecordsFull => lab(&["full", "on"])?,
+            Fault::LunReused => leave_another_volume()?,
+            Fault::Flap => trouble.begin_hand(flap),
+            Fault::IscsidKilled => trouble.begin_hand(kill_iscsid),
+            Fault::MultipathdStopped => trouble.begin_hand(stop_multipathd),
+        }
+        Ok(trouble)
+    }
+
+    fn begin_hand(&mut self, work: fn(&AtomicBool) -> Result<(), Failure>) {
+        let over = Arc::clone(&self.over);
+        self.hands.push(thread::spawn(move || work(&over)));
+    }
+
+    /// Whatever happens between the last write and the detach.
+    pub fn before_detach(&self) -> Result<(), Failure> {
+        match self.fault {
+            Fault::UnmappedBeforeDetach => lab(&["unmap", &VOLUME.to_string()]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything is well again.
+    pub fn heal(&mut self) -> Result<(), Failure> {
+        self.over.store(true, Ordering::Relaxed);
+        for hand in self.hands.drain(..) {
+            hand.join().unwrap_or_else(|_| Err(Failure::new("the hand that makes trouble panicked")))?;
+        }
+        lab(&["heal"])?;
+        match self.fault {
+            Fault::RecordsReadOnly | Fault::RecordsFull => lab(&["readonly", "off"]),
+            Fault::UnmappedBeforeDetach => match lab(&["map", &VOLUME.to_string()]) {
+                // It was never taken away: the run did not come so far.
+                Err(error) if error.to_string().contains("in use") => Ok(()),
+                done => done,
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first portal dies and comes back until it is over.
+fn flap(over: &AtomicBool) -> Result<(), Failure> {
+    for words in [&["drop", "100%", "1"][..], &["heal"]].iter().cycle() {
+        lab(words)?;
+        let until = Instant::now() + FLAP;
+        while Instant::now() < until {
+            if over.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+/// iscsid dies when the first session appears, which is before its login has ended.
+fn kill_iscsid(over: &AtomicBool) -> Result<(), Failure> {
+    if !session_comes(over) {
+        return Ok(());
+    }
+    let status = Command::new("pkill").args(["-KILL", "-x", "iscsid"]).stdin(Stdio::null()).status();
+    status.context(|| "cannot start pkill")?;
+    thread::sleep(Duration::from_secs(1));
+    lab(&["start", "iscsid"])
+}
+
+/// multipathd goes away when the first session appears, and comes back.
+fn stop_multipathd(over: &AtomicBool) -> Result<(), Failure> {
+    if !session_comes(over) {
+        return Ok(());
+    }
+    lab(&["stop", "multipathd"])?;
+    thread::sleep(AWAY);
+    lab(&["start", "multipathd"])
+}
+
+/// Waits for the first session; false where none comes.
+fn session_comes(over: &AtomicBool) -> bool {
+    let end = Instant::now() + NO_SESSION;
+    while Instant::now() < end && !over.load(Ordering::Relaxed) {
+        if fs::read_dir("/sys/class/iscsi_session").is_ok_and(|mut sessions| sessions.next().is_some()) {
+            return true;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    false
+}
+
+/// A session over the first portal, made by hand, with the device of another volume at the LUN that now is the
+/// volume's: somebody did not clean up before the array used the LUN again.
+fn leave_another_volume() -> Result<(), Failure> {
+    let (volume, other) = (VOLUME.to_string(), OTHER.to_string());
+    lab(&["unmap", &volume])?;
+    lab(&["unmap", &other])?;
+    lab(&["map", &other, "--lun", &volume])?;
+    let connection = crate::lab::connection(VOLUME, false)?;
+    let (iqn, portal) = (&connection["target_iqn"], &connection["target_portal"]);
+    let (iqn, portal) = (iqn.as_str().unwrap_or_default(), portal.as_str().unwrap_or_default());
+    let script = format!(
+        "set -e; node=\"iscsiadm -m node -T {iqn} -p {portal}\"
+         $node -o new; $node -o update -n node.session.scan -v manual; $node --login
+         for host in /sys/class/iscsi_host/host*; do echo 0 0 {volume} >/sys/class/scsi_host/${{host##*/}}/scan; done
+         udevadm settle"
+    );
+    let output = Command::new("sh").args(["-c", &script]).output().context(|| "cannot start sh")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failure::new(format!("the other volume's device cannot be made: {said}")));
+    }
+    lab(&["unmap", &other])?;
+    lab(&["map", &volume])?;
+    lab(&["map", &other])
+}
+
+/// Empties and signs every volume that a run may meet.
+pub fn sign_volumes(seed: u64) -> Result<(), Failure> {
+    [VOLUME, OTHER].into_iter().try_for_each(|volume| data::sign(volume, seed))
+}

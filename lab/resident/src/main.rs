@@ -1,0 +1,99 @@
+//! bowline's library in a process that lives on, as a storage service would have it: a request a line on standard input,
+//! an answer a line with the same id on standard output, both JSON. The first line tells the version.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io::{self, BufRead};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bowline::{
+    Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Which,
+};
+use bowline_linux::{LinuxHost, Settings};
+use serde_json::{Value, json};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("{}", json!({ "version": concat!("bowline ", env!("CARGO_PKG_VERSION")) }));
+    for line in io::stdin().lock().lines() {
+        let request: Value = serde_json::from_str(&line?)?;
+        thread::spawn(move || serve(&request));
+    }
+    Ok(())
+}
+
+/// Answers a request; where paths are still missing then, goes on to bring them.
+fn serve(request: &Value) {
+    let (said, unfinished) = match work(request) {
+        Ok((said, unfinished)) => (said, unfinished),
+        Err(error) => (json!({ "error": sentence(&*error) }), None),
+    };
+    let mut answer = said;
+    answer["id"] = request["id"].clone();
+    println!("{answer}");
+    if let Some((id, deadline)) = unfinished
+        && let Err(error) = with_host(async |host| {
+            let canceller = Canceller::default();
+            bowline::finish(host, &id, deadline, &Silent, canceller.listener()).await
+        })
+    {
+        eprintln!("the missing paths of {id} did not come: {}", sentence(&*error));
+    }
+}
+
+/// What is still to be brought, and until when.
+type Unfinished = Option<(String, Duration)>;
+
+fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
+    let connection = Connection::from_json(request["connection"].to_string().as_bytes())?;
+    match request["verb"].as_str() {
+        Some("attach") => {
+            let multipath = request["multipath"].as_bool().unwrap_or(true);
+            let options = ConnectOptions { multipath, ..ConnectOptions::default() };
+            let began = Instant::now();
+            let connected = with_host(async |host| {
+                let canceller = Canceller::default();
+                bowline::connect(host, &connection, &options, &Silent, canceller.listener()).await
+            })?;
+            let left = options.deadline.saturating_sub(began.elapsed());
+            let Connected { id, device_node, unfinished, .. } = connected;
+            Ok((json!({ "device": device_node }), unfinished.then_some((id, left))))
+        }
+        Some("detach") => {
+            let force = request["force"].as_bool().unwrap_or(false);
+            let on_dirty = if force { OnDirty::Discard } else { OnDirty::Refuse };
+            let options = DisconnectOptions { on_dirty, ..DisconnectOptions::default() };
+            with_host(async |host| {
+                let canceller = Canceller::default();
+                let which = Which::Connection(Box::new(connection));
+                bowline::disconnect(host, &which, &options, &Silent, canceller.listener()).await
+            })?;
+            Ok((json!({}), None))
+        }
+        verb => Err(format!("{verb:?} is no verb: expected attach or detach").into()),
+    }
+}
+
+/// Does something on this host, in this thread.
+fn with_host<T>(
+    work: impl AsyncFnOnce(&LinuxHost) -> Result<T, bowline::Error>,
+) -> Result<T, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async {
+        let host = LinuxHost::new(Settings::from_environment())?;
+        work(&host).await
+    })?)
+}
+
+/// An error with its causes.
+fn sentence(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Nobody looks on.
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Duration, _: &Event) {}
+}

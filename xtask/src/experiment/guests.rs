@@ -1,0 +1,102 @@
+//! Wishes are dealt out to guests, which answer each with a line of JSON. A guest is used for some of them, then a fresh
+//! one is taken; what a guest did not bring to its end is tried again in another.
+
+use std::time::Duration;
+
+use lab_wire::{Context, Failure, Spec};
+use serde::Serialize;
+
+use super::peers;
+use crate::lab::{Place, Programs, Ready, Script, Steps, Stop, Stream, Suite, Verdict, follow, repository};
+
+/// What the guest has besides what every guest has.
+const PROGRAMS: Programs = Programs {
+    packages: &["lab", "bowline-cli", "bowline-linux", "lab-experiment", "bowline-resident"],
+    names: &["lab", "bowline", "bowline-helper", "experiment", "bowline-resident"],
+};
+/// A guest is used for so many wishes.
+pub const PER_GUEST: usize = 12;
+/// None takes longer: its calls, data and waits have limits of their own.
+const LIMIT: Duration = Duration::from_secs(3600);
+/// A wish is tried in so many guests.
+const TRIES: usize = 2;
+
+/// Everything that the guests of an experiment are booted from.
+pub struct Guests {
+    ready: Ready,
+    /// What they are asked to do.
+    verb: &'static str,
+}
+
+impl Guests {
+    /// Sees to it that image, programs and peers are there.
+    pub fn ready(verb: &'static str) -> Result<Self, Stop> {
+        let brought = peers::ready(&repository())?;
+        let mut steps = Steps::start();
+        let ready = Ready::with(Suite::Bookworm, PROGRAMS, brought, &mut steps)?;
+        Ok(Self { ready, verb })
+    }
+
+    /// Brings wishes to their end in guests of that shape. Whatever a guest says is handed to `take`, which says which
+    /// wish that was.
+    pub fn fulfil<W: Serialize + PartialEq>(
+        &self,
+        shape: &Spec,
+        mut rest: Vec<W>,
+        take: &dyn Fn(&[u8]) -> Result<W, Failure>,
+    ) -> Result<(), Failure> {
+        let mut tries = 0;
+        while !rest.is_empty() {
+            let before = rest.len();
+            let verdict = self.in_one_guest(shape, &mut rest, take)?;
+            tries = if rest.len() < before { 0 } else { tries + 1 };
+            if tries == TRIES {
+                let given_up = serde_json::to_string(&rest.remove(0)).unwrap_or_default();
+                eprintln!("experiment: given up after {TRIES} guests: {given_up}: {}", verdict.sentence());
+                tries = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn in_one_guest<W: Serialize + PartialEq>(
+        &self,
+        shape: &Spec,
+        rest: &mut Vec<W>,
+        take: &dyn Fn(&[u8]) -> Result<W, Failure>,
+    ) -> Result<Verdict, Failure> {
+        let place = Place::make(&repository(), false)?;
+        let share = &rest[..rest.len().min(PER_GUEST)];
+        let limit = LIMIT * u32::try_from(share.len()).unwrap_or(1);
+        let script = Script::program("experiment");
+        let mut args = vec![self.verb.to_owned()];
+        for wish in share {
+            args.push(serde_json::to_string(wish).context(|| "cannot write a wish as JSON")?);
+        }
+        let spec = Spec { script: script.in_guest.clone(), args, timeout: limit.as_secs(), ..shape.clone() };
+        let mut steps = Steps::start();
+        steps.quiet();
+        let machine = self.ready.boot(&place, &script, &spec, &mut steps)?;
+        let mut line = Vec::new();
+        let output = |stream, bytes: &[u8]| {
+            if stream == Stream::Err {
+                eprint!("{}", String::from_utf8_lossy(bytes));
+                return Ok(());
+            }
+            for &byte in bytes {
+                if byte != b'\n' {
+                    line.push(byte);
+                    continue;
+                }
+                let done = take(&std::mem::take(&mut line))?;
+                rest.retain(|wish| *wish != done);
+            }
+            Ok(())
+        };
+        let verdict = follow(machine, limit, None, output, &mut steps)?;
+        if !matches!(verdict, Verdict::Ended(0 | 3)) {
+            verdict.report(&place.console());
+        }
+        Ok(verdict)
+    }
+}
