@@ -164,7 +164,7 @@ mod tests {
             {"kernel":"","open_iscsi":"","multipath_tools":"","contender":""},
             "attach":{"outcome":"ok","seconds":1.5},"leftovers":{}}"#;
         let run: Run = serde_json::from_str(line).unwrap();
-        assert_eq!(super::missing(&selection, &[run.clone()]).len(), 5);
+        assert_eq!(super::missing(&selection, std::slice::from_ref(&run)).len(), 5);
         let once = Selection { runs: Some(1), ..selection };
         assert_eq!(super::missing(&once, &[run]).len(), 2);
     }

@@ -153,10 +153,10 @@ fn host_of(door: &Door) -> Option<String> {
         seen.is_ok_and(|seen| seen.trim() == address)
     })?;
     let place = fs::canonicalize(ours).ok()?;
-    let host = place.components().map(|part| part.as_os_str().to_string_lossy()).find_map(|part| {
+    let mut parts = place.components().map(|part| part.as_os_str().to_string_lossy());
+    parts.find_map(|part| {
         part.strip_prefix("host").filter(|number| number.parse::<u32>().is_ok()).map(str::to_owned)
-    });
-    host
+    })
 }
 
 fn scan(host: &str, luns: &[u64]) -> Result<(), Failure> {

@@ -220,7 +220,7 @@ fn heading(work: Work) -> &'static str {
 /// A row for each fault and contender.
 fn loss_table(data: &Data<'_>, setting: Setting, work: Work) -> String {
     let cells = faults().map(|fault| in_setting(setting, work, fault));
-    table(&HEADINGS, &rows(data, cells, &Contender::value_variants().to_vec()))
+    table(&HEADINGS, &rows(data, cells, Contender::value_variants()))
 }
 
 const HEADINGS: [&str; 11] = [
