@@ -41,7 +41,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let multipath = wish.cell.paths == Paths::Multipath;
     let fault = wish.cell.fault;
     trouble::sign_volumes(wish.seed)?;
-    let volume = Volume { connection: lab::connection(VOLUME, multipath)?, multipath };
+    let volume = Volume { connection: lab::connection(VOLUME)?, multipath };
     let mut contender = contender::ready(wish.contender)?;
     let versions = host::versions(contender.version());
     let mut trouble = Trouble::begin(fault, HALF)?;

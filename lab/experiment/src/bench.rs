@@ -28,7 +28,7 @@ const MORE_PATHS: Duration = Duration::from_secs(20);
 pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     let mut contender = contender::ready(wish.contender)?;
     let versions = host::versions(contender.version());
-    let volume = |number| Ok(Volume { connection: lab::connection(number, true)?, multipath: true });
+    let volume = |number| Ok(Volume { connection: lab::connection(number)?, multipath: true });
     let volumes: Vec<Volume> = (1..=wish.volumes).map(volume).collect::<Result<_, Failure>>()?;
     // Another volume of the same target keeps the sessions.
     let keeper = [volume(wish.volumes + 1)?];

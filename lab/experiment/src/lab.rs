@@ -51,12 +51,10 @@ pub fn leftovers() -> Result<BTreeMap<String, usize>, Failure> {
     Ok(kinds.iter().map(|(name, kind)| (name.clone(), count(kind))).filter(|(_, count)| *count > 0).collect())
 }
 
-/// The connection of a volume, as a controller hands it out (only the properties, without their wrapping).
-pub fn connection(volume: u16, multipath: bool) -> Result<Value, Failure> {
-    let number = volume.to_string();
-    let mut words = vec!["connection", &number];
-    words.extend((!multipath).then_some("--single"));
-    let mut answer: Value =
-        serde_json::from_slice(&output(&words)?.stdout).context(|| "cannot understand `lab connection`")?;
+/// The connection of a volume with all portals, as a controller hands it out (only the properties, without their
+/// wrapping). For a single path, too: who finds the first portal dead may try the others.
+pub fn connection(volume: u16) -> Result<Value, Failure> {
+    let mut answer: Value = serde_json::from_slice(&output(&["connection", &volume.to_string()])?.stdout)
+        .context(|| "cannot understand `lab connection`")?;
     Ok(answer["data"].take())
 }

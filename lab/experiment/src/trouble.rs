@@ -155,7 +155,7 @@ fn leave_another_volume() -> Result<(), Failure> {
     lab(&["unmap", &volume])?;
     lab(&["unmap", &other])?;
     lab(&["map", &other, "--lun", &volume])?;
-    let connection = crate::lab::connection(VOLUME, false)?;
+    let connection = crate::lab::connection(VOLUME)?;
     let (iqn, portal) = (&connection["target_iqn"], &connection["target_portal"]);
     let (iqn, portal) = (iqn.as_str().unwrap_or_default(), portal.as_str().unwrap_or_default());
     let script = format!(
