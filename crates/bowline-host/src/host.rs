@@ -308,11 +308,10 @@ pub trait Host: Send + Sync {
     /// fsync, rename). Only for [`crate::iscsi`], which holds open-iscsi's own lock meanwhile.
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError>;
 
-    /// Makes the hard link that is open-iscsi's database lock: `link(target, path)`, creating `target` (0666
-    /// less the umask) if it is absent. An existing `path` is `AlreadyExists`.
-    fn hard_link(&self, target: &str, path: &str) -> io::Result<()>;
+    /// Makes the file that is open-iscsi's database lock, with these bytes in it. One that is there is `AlreadyExists`.
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes one file made by [`Host::hard_link`], or a record of open-iscsi's database (and its target's directory, if
+    /// Removes one file made by [`Host::create_lock`], or a record of open-iscsi's database (and its target's directory, if
     /// it was the last one in it). The latter only for [`crate::iscsi`], as with [`Host::replace_file`].
     fn remove_file(&self, path: &str) -> io::Result<()>;
 

@@ -9,10 +9,10 @@ mod records;
 mod sessions;
 
 pub use exit::{IscsiError, Iscsiadm};
-pub use lock::{DATABASE_LOCK, DATABASE_LOCK_TARGET};
+pub use lock::DATABASE_LOCK;
 pub use records::{
     ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, settings_of,
-    update_record, write_secrets,
+    write_record,
 };
 pub use sessions::{Session, SessionState, login, logout, sessions_of};
 

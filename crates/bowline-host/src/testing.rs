@@ -222,15 +222,14 @@ impl Host for FakeHost {
         })
     }
 
-    fn hard_link(&self, target: &str, path: &str) -> io::Result<()> {
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         self.look(|s| {
             s.fail(path)?;
-            s.files.entry(target.into()).or_default();
             if s.files.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            s.files.insert(path.into(), Vec::new());
-            s.log.push(format!("link {path}"));
+            s.files.insert(path.into(), bytes.to_vec());
+            s.log.push(format!("lock {path}"));
             Ok(())
         })
     }

@@ -4,7 +4,7 @@
 //! for: records below open-iscsi's two directories, and its lock.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -91,17 +91,18 @@ fn confined(roots: &[&Path], path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     }
 }
 
-/// Takes open-iscsi's database lock: `link(target, path)`, where an existing `path` is `AlreadyExists`.
-pub(crate) fn hard_link(target: &str, path: &str) -> io::Result<()> {
-    let (target, path) = (lock_path(target)?, lock_path(path)?);
-    if let Some(dir) = target.parent()
+/// Takes open-iscsi's database lock, which is that `path` exists: iscsiadm makes it as a hard link, and fails likewise
+/// where it is there.
+pub(crate) fn create_lock(path: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = lock_path(path)?;
+    if let Some(dir) = path.parent()
         && !dir.exists()
     {
         // /run is empty after a boot; the first iscsiadm makes this directory, and so do we.
         fs::create_dir_all(dir)?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o666).open(&target)?;
-    fs::hard_link(&target, &path)
+    let mut lock = OpenOptions::new().create_new(true).write(true).mode(0o644).open(&path)?;
+    lock.write_all(bytes)
 }
 
 /// Lets go of open-iscsi's database lock, or removes a record of the database.

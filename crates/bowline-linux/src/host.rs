@@ -120,8 +120,8 @@ impl Host for LinuxHost {
         files::replace_file(path, bytes)
     }
 
-    fn hard_link(&self, target: &str, path: &str) -> io::Result<()> {
-        files::hard_link(target, path)
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        files::create_lock(path, bytes)
     }
 
     fn remove_file(&self, path: &str) -> io::Result<()> {

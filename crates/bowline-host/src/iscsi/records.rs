@@ -1,4 +1,5 @@
-//! Node records: what iscsiadm calls its node database, looked at as files and changed through iscsiadm.
+//! Node records: what iscsiadm calls its node database. Looked at as files; made by iscsiadm, so that the administrator's
+//! iscsid.conf counts; changed and removed as files, under open-iscsi's own lock.
 //!
 //! Layout (open-iscsi 2.1.8 `usr/idbm.c`: `idbm_rec_write`, `idbm_for_each_portal`): `nodes/IQN/IP,PORT,TPGT/IFACE`
 //! is a record; one made without a portal group tag is the *file* `nodes/IQN/IP,PORT`, and its interface stands
@@ -19,6 +20,9 @@ use super::exit::Iscsiadm;
 /// before. iscsiadm knows one of them only, fixed when it was built. An upgrade may leave the older one behind, so the
 /// first that exists is taken and no other.
 const ROOTS: [&str; 2] = ["/var/lib/iscsi/nodes", "/etc/iscsi/nodes"];
+
+const PASSWORD: &str = "node.session.auth.password";
+const PASSWORD_IN: &str = "node.session.auth.password_in";
 
 /// A node record in open-iscsi's database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,73 +118,75 @@ pub async fn create_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
     }
 }
 
-/// One `-o update` with every pair: all are written, or none when a name is wrong (code 7). No pairs, no call.
+/// Edits settings and secrets into the record, all of them or none, under open-iscsi's own lock: a file less to execute
+/// than `iscsiadm -o update`, whose arguments every user can read (B8). A setting whose value is empty is taken out, and
+/// a `password_in` of `None` is left alone. Where an endpoint has two records (with a tag and without), both are
+/// edited, as iscsiadm would. Nothing to write is no call.
 ///
 /// # Errors
-/// Also for a key that names a secret: arguments are visible to every user (B8).
-pub async fn update_record(
+/// No record; the lock was not free within `limit`; a value open-iscsi could not read back (a secret that is empty; more
+/// than 255 bytes, control characters or white space at an end: 2.1.8 `idbm_recinfo_config`). None names a secret.
+pub async fn write_record(
     host: &dyn Host,
     endpoint: &Endpoint,
     settings: &[(String, String)],
+    secrets: Option<&ChapSecrets>,
     limit: Duration,
 ) -> Result<(), IscsiError> {
-    if settings.is_empty() {
-        return Ok(());
-    }
-    if let Some((key, _)) = settings.iter().find(|(key, _)| is_secret(key)) {
-        let why = "a secret may not be an argument";
-        return Err(HostError::unavailable("update", key.clone(), why).into());
-    }
-    let mut rest = vec!["-o", "update"];
-    for (key, value) in settings {
-        rest.extend(["-n", key.as_str(), "-v", value.as_str()]);
-    }
-    exit::run(host, node(endpoint, &rest, limit), &[]).await
-}
-
-/// Edits secrets into the record under open-iscsi's own lock. A `password_in` of `None` leaves that line alone.
-/// Where an endpoint has two records (with a tag and without), both are edited, as iscsiadm would.
-///
-/// # Errors
-/// No record; the lock was not free within `limit`; a secret open-iscsi could not read back (empty, more than
-/// 255 bytes, control characters or white space at an end: 2.1.8 `idbm_recinfo_config`). None names a secret.
-pub async fn write_secrets(
-    host: &dyn Host,
-    endpoint: &Endpoint,
-    secrets: &ChapSecrets,
-    limit: Duration,
-) -> Result<(), IscsiError> {
-    let mut lines = vec![("node.session.auth.password", &secrets.password)];
-    lines.extend(secrets.password_in.iter().map(|secret| ("node.session.auth.password_in", secret)));
-    if let Some((key, _)) = lines.iter().find(|(_, secret)| !is_storable(secret.reveal())) {
+    let secret = secrets.map(|secrets| (PASSWORD, secrets.password.reveal()));
+    let secret_in = secrets.and_then(|secrets| secrets.password_in.as_ref());
+    let hidden: Vec<(&str, &str)> =
+        secret.into_iter().chain(secret_in.map(|secret| (PASSWORD_IN, secret.reveal()))).collect();
+    let plain = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let wrong_plain = plain.clone().find(|(_, value)| !value.is_empty() && !is_storable(value));
+    let wrong = wrong_plain.or_else(|| hidden.iter().copied().find(|(_, value)| !is_storable(value)));
+    if let Some((key, _)) = wrong {
         let why =
             format!("{key} must have 1 to 255 bytes, no control characters, no white space at its ends");
-        return Err(HostError::unavailable("write the secrets of", endpoint.to_string(), why).into());
+        return Err(HostError::unavailable("write the record of", endpoint.to_string(), why).into());
     }
-    lock::under(host, limit, || edit_all(host, endpoint, &lines)).await
+    let lines: Vec<(&str, &str)> = plain.chain(hidden.iter().copied()).collect();
+    match lines.is_empty() {
+        true => Ok(()),
+        false => lock::under(host, limit, || edit_all(host, endpoint, &lines)).await,
+    }
 }
 
-/// `-o delete`. A record that is absent is no error. What an iscsiadm that ran out of space has left in a record's place
-/// iscsiadm cannot read, and so not delete (2.1.8: code 21), so that is removed here, under open-iscsi's own lock.
+/// Removes the record. One that is absent is no error. Ours have no tag and no link from a discovery to them, so removing
+/// the file is all that iscsiadm would do (2.1.8 `idbm_delete_node`), and it works also where iscsiadm cannot read what an
+/// iscsiadm that ran out of space has left (code 21). Where there is a tag, iscsiadm does it.
 ///
 /// # Errors
-/// [`Iscsiadm::SessionExists`] while a session, or a login that has a sid, uses it.
+/// [`Iscsiadm::SessionExists`] while a session, or a login that has a sid, uses a record with a tag: nobody else asks.
 pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await?;
-    if torn(host, endpoint)?.is_none() {
+    let records = records_of_endpoint(host, endpoint)?;
+    if records.iter().any(|record| record.tpgt.is_some()) {
+        return exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await;
+    }
+    if records.is_empty() {
         return Ok(());
     }
     lock::under(host, limit, || {
-        let Some(path) = torn(host, endpoint)? else { return Ok(()) };
-        Ok(host.remove_file(&path).map_err(|error| HostError::io("remove", path.as_str(), error))?)
+        records.iter().try_for_each(|record| match host.remove_file(&record.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(HostError::io("remove", record.path.as_str(), error).into())
+            }
+            _ => Ok(()),
+        })
     })
     .await
+}
+
+fn records_of_endpoint(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
+    let mut records = records_of(host, &endpoint.iqn)?;
+    records.retain(|record| record.endpoint == *endpoint);
+    Ok(records)
 }
 
 /// The file of an endpoint's record that was not written to its end: every whole one ends with a comment that says so
 /// (2.1.8 `idbm_print`). iscsiadm does not look at whether its writes succeeded.
 fn torn(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<String>, IscsiError> {
-    for record in records_of(host, &endpoint.iqn)?.into_iter().filter(|record| record.endpoint == *endpoint) {
+    for record in records_of_endpoint(host, endpoint)? {
         if let Some(text) = read(host, &record.path)?
             && !text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"# END RECORD"))
         {
@@ -278,50 +284,52 @@ fn is_storable(secret: &str) -> bool {
         && !secret.chars().any(|c| c.is_control())
 }
 
-fn edit_all(host: &dyn Host, endpoint: &Endpoint, lines: &[(&str, &Secret)]) -> Result<(), IscsiError> {
-    let mut records = records_of(host, &endpoint.iqn)?;
-    records.retain(|record| record.endpoint == *endpoint);
+fn edit_all(host: &dyn Host, endpoint: &Endpoint, lines: &[(&str, &str)]) -> Result<(), IscsiError> {
+    let records = records_of_endpoint(host, endpoint)?;
     if records.is_empty() {
         let why = "it has no node record";
-        return Err(HostError::unavailable("write the secrets of", endpoint.to_string(), why).into());
+        return Err(HostError::unavailable("write the record of", endpoint.to_string(), why).into());
     }
     for record in records {
         let old = host.read(&record.path).map_err(|e| HostError::io("read", record.path.as_str(), e))?;
         let old = zeroize::Zeroizing::new(old);
-        host.replace_file(&record.path, &edited(&old, lines))?;
+        let new = edited(&old, lines);
+        if *new != *old {
+            host.replace_file(&record.path, &new)?;
+        }
     }
     Ok(())
 }
 
-/// The record with each of `lines` in the place of the old one, or before its closing comment.
-fn edited(old: &[u8], lines: &[(&str, &Secret)]) -> zeroize::Zeroizing<Vec<u8>> {
+/// The record with each of `lines` in the place of the old one, or before its closing comment; an empty value is a line
+/// less.
+fn edited(old: &[u8], lines: &[(&str, &str)]) -> zeroize::Zeroizing<Vec<u8>> {
     // Room for everything at once: a vector that grows would leave copies of the secrets behind.
-    let room = lines.iter().map(|(key, secret)| key.len() + secret.reveal().len() + 4).sum::<usize>();
+    let room = lines.iter().map(|(key, value)| key.len() + value.len() + 4).sum::<usize>();
     let mut new = zeroize::Zeroizing::new(Vec::with_capacity(old.len() + room + 1));
-    let write = |new: &mut Vec<u8>, key: &str, secret: &Secret| {
-        for part in [key, " = ", secret.reveal(), "\n"] {
-            new.extend_from_slice(part.as_bytes());
-        }
+    let write = |new: &mut Vec<u8>, (key, value): (&str, &str)| {
+        let parts = [key, " = ", value, "\n"];
+        let parts = if value.is_empty() { &[][..] } else { &parts[..] };
+        parts.iter().for_each(|part| new.extend_from_slice(part.as_bytes()));
     };
     let mut pending: Vec<_> = lines.to_vec();
     for line in old.split_inclusive(|byte| *byte == b'\n') {
         let key = line.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
         if lines.iter().any(|(name, _)| name.as_bytes() == key) {
             if let Some(at) = pending.iter().position(|(name, _)| name.as_bytes() == key) {
-                let (key, secret) = pending.remove(at);
-                write(&mut new, key, secret);
+                write(&mut new, pending.remove(at));
             }
             continue;
         }
         if key.starts_with(b"# END RECORD") {
-            pending.drain(..).for_each(|(key, secret)| write(&mut new, key, secret));
+            pending.drain(..).for_each(|line| write(&mut new, line));
         }
         new.extend_from_slice(line);
     }
     if new.last().is_some_and(|byte| *byte != b'\n') {
         new.push(b'\n');
     }
-    pending.drain(..).for_each(|(key, secret)| write(&mut new, key, secret));
+    pending.drain(..).for_each(|line| write(&mut new, line));
     new
 }
 

@@ -90,20 +90,45 @@ fn settings_are_read_but_never_a_secret() {
 }
 
 #[test]
-fn calls_name_target_portal_and_interface_and_are_never_killed() {
-    let host = FakeHost::default().ends(0, "").ends(0, "").ends(21, "iscsiadm: No records found");
+fn a_call_names_target_portal_and_interface_and_is_never_killed() {
+    let host = FakeHost::default().ends(0, "");
     let endpoint = endpoint("[fd00::1]:3260");
-    let pairs = [("node.session.scan".into(), "manual".into()), ("node.startup".into(), "manual".into())];
     block_on(create_record(&host, &endpoint, LIMIT)).unwrap();
-    block_on(update_record(&host, &endpoint, &pairs, LIMIT)).unwrap();
-    block_on(delete_record(&host, &endpoint, LIMIT)).unwrap();
     let call = format!("iscsiadm -m node -T {IQN} -p [fd00::1]:3260 -I default");
-    let update = "-o update -n node.session.scan -v manual -n node.startup -v manual";
-    assert_eq!(
-        host.log(),
-        [format!("{call} -o new"), format!("{call} {update}"), format!("{call} -o delete")]
-    );
+    assert_eq!(host.log(), [format!("{call} -o new")]);
     assert!(host.ran().iter().all(|program| program.abandon));
+}
+
+#[test]
+fn d4_a_record_of_ours_is_removed_under_the_lock_and_one_with_a_tag_by_iscsiadm() {
+    let host = FakeHost::default();
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    assert!(host.log().is_empty());
+    let ours = path("10.0.0.1,3260");
+    let host = host.file(&ours, RECORD);
+    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    assert_eq!(host.log(), [format!("lock {LOCK}"), format!("remove {ours}"), format!("remove {LOCK}")]);
+    let tagged = FakeHost::default().file(&path("10.0.0.1,3260,1/default"), RECORD).ends(0, "");
+    block_on(delete_record(&tagged, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
+    assert_eq!(tagged.log(), [format!("iscsiadm -m node -T {IQN} -p 10.0.0.1:3260 -I default -o delete")]);
+}
+
+#[test]
+fn settings_and_secrets_are_edited_in_one_go_and_what_is_so_already_is_not_written() {
+    let file = path("10.0.0.1,3260");
+    let host = FakeHost::default().file(&file, RECORD);
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let settings = [pair("node.session.scan", "manual"), pair("node.startup", "")];
+    block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &settings, None, LIMIT)).unwrap();
+    let text = host.text(&file).unwrap();
+    assert!(text.contains("node.session.scan = manual\n") && !text.contains("node.startup"));
+    assert_eq!(text.lines().count(), RECORD.lines().count() - 1);
+    let writes = |host: &FakeHost| host.log().iter().filter(|line| line.starts_with("replace")).count();
+    block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &settings, None, LIMIT)).unwrap();
+    block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], None, LIMIT)).unwrap();
+    assert_eq!((writes(&host), host.log().len()), (1, 5));
+    let broken = [pair("node.session.scan", "manual\nnode.startup = automatic")];
+    assert!(block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &broken, None, LIMIT)).is_err());
 }
 
 #[test]
@@ -118,31 +143,18 @@ fn what_exists_is_not_overwritten() {
 #[test]
 fn c1_a_record_that_the_full_database_cut_short_is_an_error_and_can_be_removed() {
     let cut = path("10.0.0.1,3260");
-    let host = FakeHost::default().file(&cut, "").ends(21, "iscsiadm: No records found");
+    let host = FakeHost::default().file(&cut, "").ends(0, "");
+    assert!(torn(&host, &endpoint("10.0.0.1:3260")).unwrap().is_some());
     block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
-    let expected = [format!("link {LOCK}"), format!("remove {cut}"), format!("remove {LOCK}")];
-    assert_eq!(host.log()[1..], expected);
-    // One that is whole stays where iscsiadm says that it did nothing.
-    let host = FakeHost::default().file(&cut, RECORD).ends(21, "iscsiadm: No records found");
-    block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
-    assert_eq!(host.log().len(), 1);
-}
-
-#[test]
-fn b8_a_secret_is_never_an_argument() {
-    let host = FakeHost::default();
-    let pairs = [("node.session.auth.password".into(), "hush-hush-1".into())];
-    let error = block_on(update_record(&host, &endpoint("10.0.0.1:3260"), &pairs, LIMIT)).unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("hush"));
-    assert!(host.log().is_empty());
+    assert_eq!(host.text(&cut), None);
 }
 
 #[test]
 fn b8_secrets_are_written_between_lock_and_unlock() {
     let file = path("10.0.0.1,3260");
     let host = FakeHost::default().file(&file, RECORD);
-    block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets(), LIMIT)).unwrap();
-    assert_eq!(host.log(), [format!("link {LOCK}"), format!("replace {file}"), format!("remove {LOCK}")]);
+    block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets()), LIMIT)).unwrap();
+    assert_eq!(host.log(), [format!("lock {LOCK}"), format!("replace {file}"), format!("remove {LOCK}")]);
     let text = host.text(&file).unwrap();
     let added = "node.session.auth.password = hush-hush-1\nnode.session.auth.password_in = hush-hush-2\n# END RECORD\n";
     assert_eq!(text, RECORD.replace("# END RECORD\n", added));
@@ -150,7 +162,7 @@ fn b8_secrets_are_written_between_lock_and_unlock() {
     // A second time the lines are replaced, and a secret for one direction leaves the other alone.
     let host = FakeHost::default().file(&file, &text);
     let one = ChapSecrets { password: Secret::new("new-hush".into()), password_in: None };
-    block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &one, LIMIT)).unwrap();
+    block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&one), LIMIT)).unwrap();
     assert_eq!(host.text(&file).unwrap(), text.replace("hush-hush-1", "new-hush"));
 }
 
@@ -160,19 +172,37 @@ fn b8_the_lock_is_released_after_a_failure_and_no_secret_is_told() {
     let failing = FakeHost::default().file(&file, RECORD).error(&format!("{file}x"), 28);
     let unwritable = FakeHost::default().file(&file, RECORD).error(&file, 5);
     for (host, portal) in [(failing, "10.0.0.9:3260"), (unwritable, "10.0.0.1:3260")] {
-        let error = block_on(write_secrets(&host, &endpoint(portal), &secrets(), LIMIT)).unwrap_err();
+        let error = block_on(write_record(&host, &endpoint(portal), &[], Some(&secrets()), LIMIT)).unwrap_err();
         assert!(!format!("{error} {error:?} {:?}", secrets()).contains("hush"));
-        assert_eq!(host.log(), [format!("link {LOCK}"), format!("remove {LOCK}")]);
+        assert_eq!(host.log(), [format!("lock {LOCK}"), format!("remove {LOCK}")]);
     }
 }
 
 #[test]
 fn a_busy_lock_is_waited_for_and_given_up_at_the_limit() {
     let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD).file(LOCK, "");
-    let error = block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets(), LIMIT)).unwrap_err();
+    let error = block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets()), LIMIT)).unwrap_err();
     assert!(matches!(&error, IscsiError::Host(error) if error.is_timeout()));
     assert_eq!(host.now().0, LIMIT);
     assert!(host.log().is_empty() && host.text(LOCK).is_some(), "somebody else's lock stays");
+}
+
+/// C1: a bowline that was killed while it held the lock does not hold up everybody for ever; whoever else holds it, and
+/// one that lives, does.
+#[test]
+fn c1_the_lock_of_a_bowline_that_died_is_removed() {
+    let file = path("10.0.0.1,3260");
+    let held_by = |text: &str| FakeHost::default().file(&file, RECORD).file(LOCK, text);
+    let write = |host: &FakeHost| {
+        block_on(write_record(host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets()), LIMIT))
+    };
+    let dead = held_by("bowline 77\n");
+    write(&dead).unwrap();
+    assert_eq!((dead.text(LOCK), dead.now().0.as_secs()), (None, 1));
+    for living in [held_by("bowline 77\n").file("/proc/77/stat", ""), held_by(""), held_by("bowline x")] {
+        assert!(write(&living).is_err());
+        assert!(living.text(LOCK).is_some());
+    }
 }
 
 #[test]
@@ -181,7 +211,7 @@ fn a_secret_that_would_break_the_record_is_refused() {
         let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
         let secrets = ChapSecrets { password: Secret::new(bad.into()), password_in: None };
         assert!(
-            block_on(write_secrets(&host, &endpoint("10.0.0.1:3260"), &secrets, LIMIT)).is_err(),
+            block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets), LIMIT)).is_err(),
             "{bad:?}"
         );
         assert!(host.log().is_empty());
@@ -193,7 +223,7 @@ proptest! {
     fn any_directory_name_and_record_is_read(name in "\\PC*|[0-9.:,]*", text in "\\PC*|([a-z.]* = \\PC*\n)*") {
         portal_of(&name);
         iface_in(&text);
-        let new = edited(text.as_bytes(), &[("node.session.auth.password", &Secret::new("x".into()))]);
+        let new = edited(text.as_bytes(), &[("node.session.auth.password", "x")]);
         let new = String::from_utf8_lossy(&new).into_owned();
         let set: Vec<_> = settings(&new).filter(|(key, _)| *key == "node.session.auth.password").collect();
         prop_assert_eq!(set, [("node.session.auth.password", "x")]);

@@ -9,6 +9,7 @@ use bowline_host::{Hctl, Lun, Moment, openers, scsi};
 
 use super::{Context, of_error, of_state, volume};
 use crate::claims::{self, Claim};
+use crate::connection::Chap;
 use crate::error::Error;
 use crate::journal;
 use crate::ledger::Ending;
@@ -49,8 +50,10 @@ async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     };
     let changes = changes(context, &record, &mut claim)?;
     claims::store(context.host, &claim).map_err(of_state)?;
-    write_secrets(context, endpoint).await?;
-    iscsi::update_record(context.host, &record.endpoint, &changes, DATABASE_LIMIT).await.map_err(of_iscsi)
+    let secrets = context.chap.map(secrets);
+    iscsi::write_record(context.host, &record.endpoint, &changes, secrets.as_ref(), DATABASE_LIMIT)
+        .await
+        .map_err(of_iscsi)
 }
 
 /// What has to change in a record; what it was goes into the claim if others made it.
@@ -102,13 +105,11 @@ fn settings(context: Context<'_>) -> Vec<(String, String)> {
     settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-async fn write_secrets(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
-    let Some(chap) = context.chap else { return Ok(()) };
-    let secrets = ChapSecrets {
+fn secrets(chap: &Chap) -> ChapSecrets {
+    ChapSecrets {
         password: chap.password.clone(),
         password_in: chap.mutual.as_ref().map(|(_, secret)| secret.clone()),
-    };
-    iscsi::write_secrets(context.host, endpoint, &secrets, DATABASE_LIMIT).await.map_err(of_iscsi)
+    }
 }
 
 /// Logs in. Whether the session will be of our making, and until when iscsid may be at it, is written down before:
@@ -337,7 +338,7 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     let prior: Vec<(String, String)> = BTreeMap::clone(&claim.prior).into_iter().collect();
     match prior.is_empty() {
         true => Ok(()),
-        false => iscsi::update_record(context.host, &record.endpoint, &prior, DATABASE_LIMIT)
+        false => iscsi::write_record(context.host, &record.endpoint, &prior, None, DATABASE_LIMIT)
             .await
             .map_err(of_iscsi),
     }
@@ -350,7 +351,7 @@ async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     match iscsi::delete_record(context.host, endpoint, DATABASE_LIMIT).await {
         Err(_) if record_of(context, endpoint)?.is_none() => Ok(()),
         Ok(()) if record_of(context, endpoint)?.is_some() => {
-            Err(Ending::Failed("iscsiadm deleted the record, but it is still there".into()))
+            Err(Ending::Failed("the record was deleted, but it is still there".into()))
         }
         other => other.map_err(of_iscsi),
     }

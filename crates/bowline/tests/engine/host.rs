@@ -111,7 +111,6 @@ impl FakeHost {
     async fn iscsiadm(&self, args: &[String]) -> i32 {
         let n: u8 = args[5].strip_prefix("10.0.0.").unwrap().strip_suffix(":3260").unwrap().parse().unwrap();
         assert_eq!(args[3], IQN);
-        let has = |state: &State| state.model.records.contains_key(&n);
         match args[8..].iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["--login"] => return self.login(n).await,
             ["--logout"] => {
@@ -123,14 +122,6 @@ impl FakeHost {
             }
             ["-o", "new"] => self.change("new record", |model| {
                 model.records.insert(n, Model::default_record(n));
-            }),
-            ["-o", "delete"] if has(&self.state()) => {
-                self.change("delete record", |model| drop(model.records.remove(&n)));
-            }
-            ["-o", "update", pairs @ ..] if has(&self.state()) => self.change("update record", |model| {
-                for pair in pairs.chunks(4) {
-                    model.records.get_mut(&n).unwrap().insert(pair[1].into(), pair[3].into());
-                }
             }),
             _ => return 21,
         }
@@ -411,16 +402,21 @@ impl Host for FakeHost {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let settings = text.lines().filter_map(|line| line.split_once(" = "));
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        self.change("secrets", |model| drop(model.records.insert(n.expect("a record's file"), settings)));
+        self.change("record", |model| drop(model.records.insert(n.expect("a record's file"), settings)));
         Ok(())
     }
 
-    fn hard_link(&self, _target: &str, _path: &str) -> io::Result<()> {
+    fn create_lock(&self, _path: &str, _bytes: &[u8]) -> io::Result<()> {
         self.call()
     }
 
-    fn remove_file(&self, _path: &str) -> io::Result<()> {
-        self.call()
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.call()?;
+        let n = self.state().model.records.keys().copied().find(|n| Model::record_path(*n) == path);
+        if let Some(n) = n {
+            self.change("delete record", |model| drop(model.records.remove(&n)));
+        }
+        Ok(())
     }
 
     fn process_id(&self) -> u32 {
