@@ -81,6 +81,8 @@ impl Host for LinuxHost {
     }
 
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
+        // Whoever listens is about to act: the helper starts while the first look is taken.
+        self.helper.start_early();
         Ok(Box::new(Uevents::subscribe()?))
     }
 

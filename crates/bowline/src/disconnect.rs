@@ -246,7 +246,7 @@ fn by_device(host: &dyn Host, node: &str) -> Result<Target, Error> {
         let scope = crate::topology::Scope {
             paths: journal.paths.clone(),
             wwid: journal.wwid.clone(),
-            openers: false,
+            openers: crate::topology::Openers::Unasked,
         };
         let topology = crate::topology::observe(host, &scope)?;
         let map = topology.map.as_ref().is_some_and(|view| view.map.block_name() == name);

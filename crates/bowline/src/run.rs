@@ -33,7 +33,7 @@ use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
 use crate::plan::{Decision, Step, View, attach, detach, path};
 use crate::policy::{LoginPolicy, OnDirty};
-use crate::topology::{Scope, Topology, observe};
+use crate::topology::{Openers, Scope, Topology, observe};
 
 /// What is to become true.
 #[derive(Debug, Clone)]
@@ -246,19 +246,28 @@ impl<'a> Runner<'a> {
 
     /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
     pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
+        let removing = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
         let (paths, wwid, openers) = match goal {
-            Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), false),
-            Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), goal.on_dirty != OnDirty::NothingWritten),
+            Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
+            Goal::Detach(goal) => {
+                let openers = match goal.on_dirty {
+                    OnDirty::NothingWritten => Openers::Unasked,
+                    _ if goal.flushed || removing => Openers::OfMap,
+                    _ => Openers::Everywhere,
+                };
+                (&goal.paths, goal.wwid.clone(), openers)
+            }
         };
         let wwid = wwid.or_else(|| self.journal.as_ref().and_then(|journal| journal.wwid.clone()));
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
-        let mut scope = Scope { paths: paths.clone(), wwid, openers: openers && !flushing };
+        let openers = if flushing { Openers::Unasked } else { openers };
+        let mut scope = Scope { paths: paths.clone(), wwid, openers };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
         {
-            scope.openers = true;
+            scope.openers = Openers::Everywhere;
             topology = observe(self.host, &scope)?;
         }
         let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;

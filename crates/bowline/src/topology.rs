@@ -25,8 +25,19 @@ pub struct Scope {
     pub paths: Vec<WantedPath>,
     /// The volume's identity, where it is known: its map is then looked for even when no device is left.
     pub wwid: Option<Wwid>,
-    /// Whether to look for who has the volume open. It reads all of /proc, so only a detach asks for it.
-    pub openers: bool,
+    /// Whether to look for who has the volume open.
+    pub openers: Openers,
+}
+
+/// How far to look for who has the volume open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Openers {
+    /// Not at all.
+    Unasked,
+    /// A volume whose map was flushed and removed has no users, only disks; but something may be stacked upon those.
+    OfMap,
+    /// All of /proc is read, so only a detach asks for it.
+    Everywhere,
 }
 
 /// What was seen.
@@ -197,7 +208,7 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
         topology.wwid_on_file = multipath::wwid_on_file(host, wwid)?;
     }
-    if scope.openers {
+    if scope.openers != Openers::Unasked {
         topology.openers = find_openers(host, scope, &topology)?;
     }
     Ok(topology)
@@ -284,12 +295,22 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
     Ok(found.into_iter().collect())
 }
 
+/// What is stacked upon the volume's disks.
+fn holders(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
+    let mut found = BTreeSet::new();
+    for block in topology.devices_of(&scope.paths).filter_map(|view| view.block()) {
+        found.extend(openers::holders_of(host, block)?);
+    }
+    Ok(found.into_iter().collect())
+}
+
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*
 /// open; of what else lies upon the volume, its users are told as well.
 fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
     let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
         Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
         Some(_) => return Ok(Vec::new()),
+        None if scope.openers == Openers::OfMap => return holders(host, scope, topology),
         None => topology
             .devices_of(&scope.paths)
             .filter_map(|v| v.block())

@@ -172,7 +172,8 @@ fn b8_the_lock_is_released_after_a_failure_and_no_secret_is_told() {
     let failing = FakeHost::default().file(&file, RECORD).error(&format!("{file}x"), 28);
     let unwritable = FakeHost::default().file(&file, RECORD).error(&file, 5);
     for (host, portal) in [(failing, "10.0.0.9:3260"), (unwritable, "10.0.0.1:3260")] {
-        let error = block_on(write_record(&host, &endpoint(portal), &[], Some(&secrets()), LIMIT)).unwrap_err();
+        let error =
+            block_on(write_record(&host, &endpoint(portal), &[], Some(&secrets()), LIMIT)).unwrap_err();
         assert!(!format!("{error} {error:?} {:?}", secrets()).contains("hush"));
         assert_eq!(host.log(), [format!("lock {LOCK}"), format!("remove {LOCK}")]);
     }
@@ -181,7 +182,8 @@ fn b8_the_lock_is_released_after_a_failure_and_no_secret_is_told() {
 #[test]
 fn a_busy_lock_is_waited_for_and_given_up_at_the_limit() {
     let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD).file(LOCK, "");
-    let error = block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets()), LIMIT)).unwrap_err();
+    let error =
+        block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &[], Some(&secrets()), LIMIT)).unwrap_err();
     assert!(matches!(&error, IscsiError::Host(error) if error.is_timeout()));
     assert_eq!(host.now().0, LIMIT);
     assert!(host.log().is_empty() && host.text(LOCK).is_some(), "somebody else's lock stays");

@@ -62,6 +62,11 @@ impl HelperClient {
         }
     }
 
+    /// Starts the helper, so that it is there when it is needed. What fails is told then.
+    pub(crate) fn start_early(&self) {
+        let _ = self.connection();
+    }
+
     fn connection(&self) -> Result<Arc<Connection>, HostError> {
         let mut current = lock(&self.current);
         if let Some(connection) = current.as_ref().filter(|connection| connection.ended.get().is_none()) {
