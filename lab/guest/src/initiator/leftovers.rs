@@ -78,6 +78,12 @@ pub fn leftovers() -> Leftovers {
     while Path::new("/run/udev/queue").exists() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
+    // A helper ends because its bowline has: a moment after it.
+    let deadline = Instant::now() + ENDING;
+    let orphaned = |found: &[String]| !found.is_empty() && found.iter().all(|one| one.starts_with(HELPER));
+    while orphaned(&processes()) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
     look()
 }
 
@@ -155,9 +161,14 @@ fn wwids(text: &str) -> Vec<String> {
     lines.filter_map(|line| line.strip_prefix('/')?.strip_suffix('/')).map(str::to_owned).collect()
 }
 
+/// bowline's helper process.
+const HELPER: &str = "bowline-helper";
+/// One whose bowline has ended gets so long to end.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// bowline's processes that still run.
 fn processes() -> Vec<String> {
-    let found = ["bowline", "bowline-helper"].into_iter().flat_map(|program| {
+    let found = ["bowline", HELPER].into_iter().flat_map(|program| {
         let pids = daemons::processes(|name| name == program);
         pids.into_iter().map(move |pid| format!("{program} {}", pid.as_raw_nonzero()))
     });
