@@ -263,7 +263,7 @@ fn row(cell: Cell, fault: String, name: &str, one: &Summary) -> Vec<String> {
         fault,
         name.to_owned(),
         of(one.attached, one.runs),
-        of(one.detached, one.attached),
+        detached(one),
         of(one.whole, one.runs),
         left,
         map,
@@ -272,6 +272,15 @@ fn row(cell: Cell, fault: String, name: &str, one: &Summary) -> Vec<String> {
         attach,
         spread(&one.detach_seconds, " s"),
     ]
+}
+
+/// How many detaches succeeded, and how many of the others did once everything was healed.
+fn detached(one: &Summary) -> String {
+    let at_once = of(one.detached, one.attached);
+    match one.detached_later {
+        0 => at_once,
+        later => format!("{at_once}, {later} after healing"),
+    }
 }
 
 /// Programs and memory, which no neighbour can disturb.
@@ -324,7 +333,7 @@ fn others(data: &Data<'_>) -> String {
                             does.to_owned(),
                             contender.name(),
                             of(one.attached, one.runs),
-                            of(one.detached, one.attached),
+                            detached(&one),
                             of(one.whole, one.runs),
                             of(one.left, one.runs),
                             alarms(&one),

@@ -13,6 +13,8 @@ pub struct Summary {
     pub attached: usize,
     /// In how many of those the detach did.
     pub detached: usize,
+    /// In how many of the others a second detach did, after everything was healed.
+    pub detached_later: usize,
     /// In how many of those attached a multipath map was handed out, where one was asked for.
     pub maps: usize,
     /// In how many something was left on the host after the last detach, or after an attach that failed.
@@ -73,6 +75,7 @@ impl Summary {
             self.paths.push(as_f64(handed_out.paths as u64));
             self.paths_later.push(as_f64(handed_out.paths_later as u64));
         }
+        self.detached_later += is(run.retry.as_ref().is_some_and(|retry| retry.detach.ok()));
         if let Some(detach) = run.detach.as_ref().filter(|detach| detach.ok()) {
             self.detached += 1;
             self.detach_seconds.push(detach.seconds);
@@ -159,6 +162,7 @@ mod tests {
         ];
         let all = Summary::of(runs.iter());
         assert_eq!((all.runs, all.attached, all.detached, all.whole), (4, 3, 2, 1));
+        assert_eq!(all.detached_later, 1);
         assert_eq!((all.left, all.lost, all.hung, all.maps, all.wrong), (1, 1, 1, 2, 0));
         assert_eq!(all.memory, [2.0]);
         assert_eq!(all.failed_seconds, [900.0]);
