@@ -37,3 +37,13 @@ connect_all 1
 killed_when disconnect no_map
 disconnect 1
 expect_json '.outcome == "clean"'
+
+step "killed while it held open-iscsi's lock: nobody waits for it, also no iscsiadm"
+lock=/run/lock/iscsi/lock.write
+mkdir -p "${lock%/*}"
+printf 'bowline 1\n' >"$lock"
+connect_all 1
+[ ! -e "$lock" ] || fail "the dead lock is still there"
+expect_json '.failed_paths == []'
+disconnect 1
+no_leftovers

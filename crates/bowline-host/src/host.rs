@@ -277,7 +277,7 @@ pub trait Host: Send + Sync {
     /// the kernel lets it) and the error is a time-out. The bytes are what was read, if anything was.
     async fn blocking(&self, operation: &Blocking, limit: Duration) -> Result<Vec<u8>, HostError>;
 
-    /// Subscribes to uevents.
+    /// Subscribes to uevents. Who does is about to act, so a host may make ready what acting takes.
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError>;
 
     /// Now, on the monotonic clock.
@@ -308,8 +308,14 @@ pub trait Host: Send + Sync {
     /// fsync, rename). Only for [`crate::iscsi`], which holds open-iscsi's own lock meanwhile.
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError>;
 
-    /// Makes the file that is open-iscsi's database lock, with these bytes in it. One that is there is `AlreadyExists`.
-    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the file that is open-iscsi's database lock, with these bytes in it from its first moment. One that is there is
+    /// `AlreadyExists`. The guard tells others that its holder lives; the file is removed by [`Host::remove_file`] before
+    /// the guard is dropped.
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<Box<dyn LockGuard>>;
+
+    /// Removes a file made by [`Host::create_lock`] whose content begins with `mark` and whose guard is gone, since its
+    /// process has died. Another, or none, is no error.
+    fn break_lock(&self, path: &str, mark: &[u8]) -> io::Result<()>;
 
     /// Removes one file made by [`Host::create_lock`], or a record of open-iscsi's database (and its target's directory, if
     /// it was the last one in it). The latter only for [`crate::iscsi`], as with [`Host::replace_file`].

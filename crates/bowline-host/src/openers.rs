@@ -89,7 +89,12 @@ pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Resul
         return Ok(Vec::new());
     };
     let meant = Meant::of(host, &device)?;
-    let mut openers: BTreeSet<Opener> = holders_of(host, &device)?.into_iter().collect();
+    let mut openers = BTreeSet::new();
+    for holder in &device.holders {
+        if let Some(block) = scsi::block_device(host, holder)? {
+            openers.insert(Opener::Holder(layers::layer(host, &block)?));
+        }
+    }
     let processes: Vec<u32> =
         sysfs::list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
     descriptors(host, &meant, &processes, &mut openers);
@@ -102,20 +107,6 @@ pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Resul
         }
     }
     Ok(openers.into_iter().collect())
-}
-
-/// The block devices stacked upon a device: the cheap part of [`openers_of`], without a walk through all processes.
-///
-/// # Errors
-/// sysfs cannot be read.
-pub fn holders_of(host: &dyn Host, device: &scsi::BlockDevice) -> Result<Vec<Opener>, HostError> {
-    let mut holders = Vec::new();
-    for holder in &device.holders {
-        if let Some(block) = scsi::block_device(host, holder)? {
-            holders.push(Opener::Holder(layers::layer(host, &block)?));
-        }
-    }
-    Ok(holders)
 }
 
 /// The device and its partitions, by number and by node.

@@ -116,6 +116,10 @@ impl UeventStream for Silence {
 
 impl LockGuard for Silence {}
 
+struct FakeLock;
+
+impl LockGuard for FakeLock {}
+
 #[async_trait]
 impl Host for FakeHost {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -222,7 +226,7 @@ impl Host for FakeHost {
         })
     }
 
-    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         self.look(|s| {
             s.fail(path)?;
             if s.files.contains_key(path) {
@@ -230,6 +234,17 @@ impl Host for FakeHost {
             }
             s.files.insert(path.into(), bytes.to_vec());
             s.log.push(format!("lock {path}"));
+            Ok(Box::new(FakeLock) as Box<dyn LockGuard>)
+        })
+    }
+
+    /// Every marked lock that a test has put there is a dead process's.
+    fn break_lock(&self, path: &str, mark: &[u8]) -> io::Result<()> {
+        self.look(|s| {
+            if s.files.get(path).is_some_and(|bytes| bytes.starts_with(mark)) {
+                s.log.push(format!("break {path}"));
+                s.files.remove(path);
+            }
             Ok(())
         })
     }

@@ -4,7 +4,7 @@
 //! for: records below open-iscsi's two directories, and its lock.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use bowline_host::HostError;
 use rustix::fs::OFlags;
 
+use crate::database_lock;
 use crate::replace::replace;
 
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
@@ -22,9 +23,6 @@ const PAGE: usize = 4096;
 
 /// Where releases and distributions keep the node database.
 const DATABASES: [&str; 2] = ["/etc/iscsi", "/var/lib/iscsi"];
-
-/// Where open-iscsi keeps its lock (`LOCK_DIR`; 2.1.8 `/run/lock/iscsi`, older `/var/lock/iscsi`).
-const LOCK_DIRS: [&str; 2] = ["/run/lock/iscsi", "/var/lock/iscsi"];
 
 /// Reads a file of at most 1 MiB.
 pub(crate) fn read(path: &str) -> io::Result<Vec<u8>> {
@@ -91,23 +89,9 @@ fn confined(roots: &[&Path], path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     }
 }
 
-/// Takes open-iscsi's database lock, which is that `path` exists: iscsiadm makes it as a hard link, and fails likewise
-/// where it is there.
-pub(crate) fn create_lock(path: &str, bytes: &[u8]) -> io::Result<()> {
-    let path = lock_path(path)?;
-    if let Some(dir) = path.parent()
-        && !dir.exists()
-    {
-        // /run is empty after a boot; the first iscsiadm makes this directory, and so do we.
-        fs::create_dir_all(dir)?;
-    }
-    let mut lock = OpenOptions::new().create_new(true).write(true).mode(0o644).open(&path)?;
-    lock.write_all(bytes)
-}
-
 /// Lets go of open-iscsi's database lock, or removes a record of the database.
 pub(crate) fn remove_file(path: &str) -> io::Result<()> {
-    match lock_path(path) {
+    match database_lock::place(path) {
         Ok(lock) => fs::remove_file(lock),
         Err(_) => remove_below(&DATABASES.map(|root| Path::new(root).join("nodes")), Path::new(path)),
     }
@@ -121,19 +105,6 @@ fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
     match path.parent().map_or(Ok(()), fs::remove_dir) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// Accepts a file directly in a directory of open-iscsi's lock.
-fn lock_path(path: &str) -> io::Result<PathBuf> {
-    let path = Path::new(path);
-    let allowed = LOCK_DIRS.iter().any(|dir| path.parent() == Some(Path::new(dir)));
-    match allowed && path.file_name().is_some() {
-        true => Ok(path.into()),
-        false => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "only files in the directory of open-iscsi's lock may be linked or removed",
-        )),
     }
 }
 
@@ -191,14 +162,6 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{path:?}");
         }
         fs::remove_dir_all(root).unwrap();
-    }
-
-    #[test]
-    fn only_the_lock_of_open_iscsi_may_be_linked() {
-        for path in ["/etc/passwd", "/run/lock/iscsi/../x", "/run/lock/iscsi/..", "lock", "/run/lock/iscsi"] {
-            assert_eq!(lock_path(path).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{path}");
-        }
-        assert!(lock_path("/run/lock/iscsi/lock.write").is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::programs::Programs;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::uevents::Uevents;
-use crate::{clock, files, locks, multipathd};
+use crate::{clock, database_lock, files, locks, multipathd};
 
 /// This machine.
 ///
@@ -122,8 +122,12 @@ impl Host for LinuxHost {
         files::replace_file(path, bytes)
     }
 
-    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        files::create_lock(path, bytes)
+    fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+        Ok(Box::new(database_lock::create(path, bytes)?))
+    }
+
+    fn break_lock(&self, path: &str, mark: &[u8]) -> io::Result<()> {
+        database_lock::remove_dead(path, mark)
     }
 
     fn remove_file(&self, path: &str) -> io::Result<()> {

@@ -23,6 +23,7 @@
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
 mod async_socket;
 mod clock;
+mod database_lock;
 mod dm;
 #[allow(unsafe_code, reason = "device-mapper has no interface but its ioctl")]
 mod dm_ioctl;

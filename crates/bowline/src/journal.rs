@@ -63,6 +63,9 @@ pub struct Attachment {
     pub keep_wwid: bool,
     /// The map was flushed and is being removed: what is left holds no data.
     pub flushed: bool,
+    /// A disconnect was told that a write is lost, and stopped. The kernel tells it once, so it is written down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost_write: bool,
     /// Endpoints whose sessions others made, and below which a connect has begun to scan for the volume.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub scanned: BTreeSet<Endpoint>,
@@ -84,6 +87,7 @@ impl Attachment {
             map: None,
             keep_wwid: false,
             flushed: false,
+            lost_write: false,
             scanned: BTreeSet::new(),
             begun,
         }

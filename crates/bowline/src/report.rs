@@ -93,7 +93,7 @@ pub struct Disconnected {
 pub enum Outcome {
     /// Nothing is left, and everything that was written is on the target.
     Clean,
-    /// Nothing is left, but a flush failed or was left out.
+    /// Nothing is left, but a flush failed, now or in an earlier disconnect that stopped there, or was left out.
     DataMayBeLost,
     /// Something is left.
     Leftovers,

@@ -249,14 +249,7 @@ impl<'a> Runner<'a> {
         let removing = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
         let (paths, wwid, openers) = match goal {
             Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
-            Goal::Detach(goal) => {
-                let openers = match goal.on_dirty {
-                    OnDirty::NothingWritten => Openers::Unasked,
-                    _ if goal.flushed || removing => Openers::OfMap,
-                    _ => Openers::Everywhere,
-                };
-                (&goal.paths, goal.wwid.clone(), openers)
-            }
+            Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), users_of_interest(goal, removing)),
         };
         let wwid = wwid.or_else(|| self.journal.as_ref().and_then(|journal| journal.wwid.clone()));
         let flushing =
@@ -451,5 +444,37 @@ impl Ours {
     fn below_ours<'e>(&self, parts: &mut impl Iterator<Item = &'e str>) -> bool {
         let number = |part: &str| part.strip_prefix("host")?.parse().ok().map(ScsiHost);
         parts.find_map(number).is_some_and(|host| self.scsi_hosts.contains(&host))
+    }
+}
+
+/// Whose users a detach asks for. What was never handed out has none; a flush that this detach has seen succeed was the last
+/// word on the volume, and its map is on its way out. What an earlier detach has flushed may have got users since.
+fn users_of_interest(goal: &Detach, removing: bool) -> Openers {
+    match goal.on_dirty {
+        OnDirty::NothingWritten => Openers::Unasked,
+        _ if removing => Openers::OfMap,
+        _ => Openers::Everywhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D7: a detach that goes on where an earlier one stopped looks for users: somebody may have mounted a disk meanwhile.
+    #[test]
+    fn d7_only_the_removal_of_this_very_detach_needs_no_users() {
+        let goal = |on_dirty| Detach {
+            paths: Vec::new(),
+            wwid: None,
+            on_dirty,
+            flushed: true,
+            keep_wwid: false,
+            scanned: std::collections::BTreeSet::new(),
+            flush_tries: 3,
+        };
+        assert_eq!(users_of_interest(&goal(OnDirty::Refuse), false), Openers::Everywhere);
+        assert_eq!(users_of_interest(&goal(OnDirty::Refuse), true), Openers::OfMap);
+        assert_eq!(users_of_interest(&goal(OnDirty::NothingWritten), false), Openers::Unasked);
     }
 }

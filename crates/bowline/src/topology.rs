@@ -34,7 +34,8 @@ pub struct Scope {
 pub enum Openers {
     /// Not at all.
     Unasked,
-    /// A volume whose map was flushed and removed has no users, only disks; but something may be stacked upon those.
+    /// Those of the map, and of what is stacked upon the disks: for a detach that has begun to remove the map. Before, it
+    /// has asked for all.
     OfMap,
     /// All of /proc is read, so only a detach asks for it.
     Everywhere,
@@ -295,27 +296,18 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
     Ok(found.into_iter().collect())
 }
 
-/// What is stacked upon the volume's disks.
-fn holders(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
-    let mut found = BTreeSet::new();
-    for block in topology.devices_of(&scope.paths).filter_map(|view| view.block()) {
-        found.extend(openers::holders_of(host, block)?);
-    }
-    Ok(found.into_iter().collect())
-}
-
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*
 /// open; of what else lies upon the volume, its users are told as well.
 fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
+    let disks = || topology.devices_of(&scope.paths).filter_map(|view| view.block());
     let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
         Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
         Some(_) => return Ok(Vec::new()),
-        None if scope.openers == Openers::OfMap => return holders(host, scope, topology),
-        None => topology
-            .devices_of(&scope.paths)
-            .filter_map(|v| v.block())
-            .map(|b| (b.name.clone(), b.number))
-            .collect(),
+        // Rarely is anything stacked upon them now; then its users count.
+        None if scope.openers == Openers::OfMap && !disks().any(|block| !block.holders.is_empty()) => {
+            return Ok(Vec::new());
+        }
+        None => disks().map(|block| (block.name.clone(), block.number)).collect(),
     };
     let mut found = BTreeSet::new();
     while let Some((name, number)) = todo.pop() {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::lock;
 use crate::host::{Ended, Host, HostError, Program};
 
 /// How an iscsiadm call failed. No variant holds a secret: none is ever an argument (B8).
@@ -187,8 +188,9 @@ pub(super) fn outcome(program: &Program, ended: &Ended) -> Result<(), IscsiError
     }
 }
 
-/// Runs iscsiadm and takes the codes in `harmless` for success.
+/// Runs iscsiadm and takes the codes in `harmless` for success. It would wait for a lock that a bowline left behind.
 pub(super) async fn run(host: &dyn Host, program: Program, harmless: &[Iscsiadm]) -> Result<(), IscsiError> {
+    lock::break_dead(host)?;
     let ended = host.run(&program).await?;
     match outcome(&program, &ended) {
         Err(IscsiError::Failed { code, .. }) if harmless.contains(&code) => Ok(()),

@@ -5,6 +5,7 @@
 //! is a record; one made without a portal group tag is the *file* `nodes/IQN/IP,PORT`, and its interface stands
 //! inside. An IPv6 address is written without brackets. What does not fit is somebody else's and is passed over.
 
+use super::sessions::sessions_of;
 use super::{Endpoint, IscsiError, exit, lock};
 use crate::host::{Host, HostError, Program};
 use crate::names::{Iface, Iqn, Portal};
@@ -153,11 +154,12 @@ pub async fn write_record(
 }
 
 /// Removes the record. One that is absent is no error. Ours have no tag and no link from a discovery to them, so removing
-/// the file is all that iscsiadm would do (2.1.8 `idbm_delete_node`), and it works also where iscsiadm cannot read what an
-/// iscsiadm that ran out of space has left (code 21). Where there is a tag, iscsiadm does it.
+/// the file is all that iscsiadm would do (2.1.8 `idbm_delete_node`) after it has looked for sessions, and it works also
+/// where iscsiadm cannot read what an iscsiadm that ran out of space has left (code 21). Where there is a tag, iscsiadm
+/// does it; a tag that appeared while the lock was waited for is left for the next try.
 ///
 /// # Errors
-/// [`Iscsiadm::SessionExists`] while a session, or a login that has a sid, uses a record with a tag: nobody else asks.
+/// A session uses the record (with a tag [`Iscsiadm::SessionExists`], also while a login has a sid).
 pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
     let records = records_of_endpoint(host, endpoint)?;
     if records.iter().any(|record| record.tpgt.is_some()) {
@@ -167,7 +169,14 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
         return Ok(());
     }
     lock::under(host, limit, || {
-        records.iter().try_for_each(|record| match host.remove_file(&record.path) {
+        if sessions_of(host, |iqn| *iqn == endpoint.iqn)?.iter().any(|session| session.endpoint == *endpoint)
+        {
+            let why = "a session uses it";
+            return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
+        }
+        let records = records_of_endpoint(host, endpoint)?;
+        let ours = records.iter().filter(|record| record.tpgt.is_none());
+        ours.into_iter().try_for_each(|record| match host.remove_file(&record.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(HostError::io("remove", record.path.as_str(), error).into())
             }

@@ -29,7 +29,7 @@ use crate::{async_socket, private_dir};
 /// How long a helper that closed its socket may take to end, before its status is left unknown.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A helper that is started when it is first needed, and again after it died.
+/// A helper that is started shortly before it is first needed, and again after it died.
 #[derive(Debug)]
 pub(crate) struct HelperClient {
     program: PathBuf,

@@ -344,7 +344,7 @@ async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     }
 }
 
-/// Two deletions of one target's records at once: iscsiadm walks the directories of all the target's portals, and when
+/// Two deletions of records with a tag of one target at once: iscsiadm walks the directories of all the target's portals, and when
 /// one vanishes under it, it says "database error" although its own record is gone (open-iscsi 2.1.8, seen running). So
 /// the database is asked.
 async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {

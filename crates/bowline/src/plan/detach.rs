@@ -214,9 +214,16 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
         }
         _ => format!("what was written to {device} cannot reach the target, so it cannot be flushed"),
     };
+    let hint = match ending {
+        Ending::Final(_) => {
+            "what is lost is gone for good: check what is on the volume or write it anew; another disconnect \
+                             detaches it and says that data may be lost"
+        }
+        _ => "bring its paths back and disconnect again, or give the data up with --force",
+    };
     Error::new(ErrorKind::Refused, message)
         .cause(format!("{step}, tried {tries} times: {}", ending.reason()))
-        .hint("bring its paths back and disconnect again, or give the data up with --force")
+        .hint(hint)
 }
 
 /// Whether the map or a partition of it is open more often than anybody was found to have it open; each partition's map

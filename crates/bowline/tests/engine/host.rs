@@ -23,6 +23,8 @@ pub struct State {
     pub dead: BTreeSet<u8>,
     /// multipathd does not run.
     pub no_multipathd: bool,
+    /// A write is lost, which the next flush is told, and no other.
+    pub lost_write: bool,
     /// A scan that was begun here by somebody else comes to its end when the portal is next locked without its disk.
     pub lands: Option<u8>,
     /// The calls of these numbers fail.
@@ -203,6 +205,11 @@ struct Held(FakeHost, String);
 
 impl LockGuard for Held {}
 
+/// Nobody else works on this host's database.
+struct Unlocked;
+
+impl LockGuard for Unlocked {}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.state().locks.remove(&self.1);
@@ -306,6 +313,9 @@ impl Host for FakeHost {
         self.state().log.push(operation.to_string());
         assert!(!limit.is_zero());
         self.sleep(Duration::from_millis(5)).await;
+        if matches!(operation, Blocking::Sync { .. }) && std::mem::take(&mut self.state().lost_write) {
+            return Err(HostError::io("sync", operation.to_string(), io::Error::from_raw_os_error(5)));
+        }
         if let Blocking::WriteSysfs { path, text } = operation {
             let mut parts = path.split('/').skip(3);
             match (parts.next(), parts.next(), parts.last()) {
@@ -406,8 +416,12 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn create_lock(&self, _path: &str, _bytes: &[u8]) -> io::Result<()> {
-        self.call()
+    fn create_lock(&self, _path: &str, _bytes: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+        self.call().map(|()| Box::new(Unlocked) as Box<dyn LockGuard>)
+    }
+
+    fn break_lock(&self, _path: &str, _mark: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 
     fn remove_file(&self, path: &str) -> io::Result<()> {

@@ -249,6 +249,23 @@ fn d7_d9_whatever_call_fails_a_disconnect_is_done_refused_or_says_what_is_left()
     }
 }
 
+/// D7, D11, K1: the kernel tells of a lost write once, so what an earlier disconnect was told is told by the one that detaches.
+#[test]
+fn d7_d11_a_lost_write_is_not_forgotten() {
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    host.state().lost_write = true;
+    let error = detach(&host, &[1, 2]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.to_string().contains("is lost"), "{error}");
+    let detached = detach(&host, &[1, 2]).unwrap();
+    assert_eq!(detached.outcome, Outcome::DataMayBeLost);
+    assert_eq!(detached.warnings.len(), 1, "{:?}", detached.warnings);
+    assert_eq!(host.state().model, Model::default());
+    attach(&host, &[1, 2]).unwrap();
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean, "another attachment has not lost it");
+}
+
 /// D4: the map, its disks and sessions go also while multipathd is away; it is handed the work where it runs.
 #[test]
 fn d4_without_multipathd_multipath_itself_removes_the_map() {
