@@ -54,7 +54,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn remove_leftovers(dir: &Path) -> io::Result<()> {
+/// Removes the temporary files of writers that have died.
+pub(crate) fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let writer = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bowline_host::HostError;
 
 use crate::private_dir;
-use crate::replace::{absent_is_none, replace, sync_directory};
+use crate::replace::{absent_is_none, remove_leftovers, replace, sync_directory};
 
 /// State files are a few kilobytes; more is not one of ours.
 const MOST: u64 = 16 << 20;
@@ -51,16 +51,18 @@ impl State {
             .map_err(|error| HostError::io("write", path.display().to_string(), error))
     }
 
-    /// Removes a file, durably. An absent one is no error.
+    /// Removes a file, durably, and what a process that died in a write has left beside it: the last one to come may only
+    /// remove. An absent one is no error.
     pub(crate) fn remove(&self, name: &str) -> Result<(), HostError> {
         let (folder, file) = self.resolve(name)?;
         if !private_dir::check(&self.root)? {
             return Ok(());
         }
         let path = folder.join(file);
-        let remove = || match absent_is_none(fs::remove_file(&path))? {
-            Some(()) => sync_directory(&folder),
-            None => Ok(()),
+        let remove = || {
+            let removed = absent_is_none(fs::remove_file(&path))?;
+            absent_is_none(remove_leftovers(&folder))?;
+            removed.map_or(Ok(()), |()| sync_directory(&folder))
         };
         remove().map_err(|error| HostError::io("remove", path.display().to_string(), error))
     }

@@ -249,7 +249,9 @@ fn state_is_private_replaced_whole_and_survives_a_leftover() {
     assert!(!scratch.0.join("state/journal/.bowline-999999999-0").exists(), "the next writer tidies up");
     assert_eq!(mode(scratch.0.join("state")), 0o700);
     assert_eq!(mode(scratch.0.join("state/journal/a")), 0o600);
+    fs::write(scratch.0.join("state/journal/.bowline-999999999-1"), "half").unwrap();
     host.remove_state("journal/a").unwrap();
+    assert!(!scratch.0.join("state/journal/.bowline-999999999-1").exists(), "so does who only removes");
     host.remove_state("journal/a").unwrap();
     assert_eq!(host.load_state("journal/a").unwrap(), None);
 }

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline::{
-    Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Which,
+    Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Outcome,
+    Which,
 };
 use bowline_linux::{LinuxHost, Settings};
 use serde_json::{Value, json};
@@ -63,12 +64,12 @@ fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
             let force = request["force"].as_bool().unwrap_or(false);
             let on_dirty = if force { OnDirty::Discard } else { OnDirty::Refuse };
             let options = DisconnectOptions { on_dirty, ..DisconnectOptions::default() };
-            with_host(async |host| {
+            let detached = with_host(async |host| {
                 let canceller = Canceller::default();
                 let which = Which::Connection(Box::new(connection));
                 bowline::disconnect(host, &which, &options, &Silent, canceller.listener()).await
             })?;
-            Ok((json!({}), None))
+            Ok((json!({ "data_may_be_lost": detached.outcome == Outcome::DataMayBeLost }), None))
         }
         verb => Err(format!("{verb:?} is no verb: expected attach or detach").into()),
     }

@@ -57,7 +57,11 @@ fn line_of(run: &Run) -> String {
         let wrong = if handed_out.right_volume == Some(false) { " WRONG VOLUME" } else { "" };
         format!(" {kind} {}/{} paths{wrong}", handed_out.paths, handed_out.paths_later)
     });
-    let lost = run.data.as_ref().is_some_and(|data| data.on_target == Some(false));
+    let lost = match (run.lost(), run.lost_silently()) {
+        (_, true) => " DATA LOST SILENTLY",
+        (true, _) => " data lost, and told",
+        _ => "",
+    };
     format!(
         "{} {}:{}{paths}{}{}{}{}",
         run.wish.contender.name(),
@@ -65,7 +69,7 @@ fn line_of(run: &Run) -> String {
         step("attach", Some(&run.attach)),
         step("detach", run.detach.as_ref()),
         step("again", run.retry.as_ref().map(|retry| &retry.detach)),
-        if lost { " DATA LOST" } else { "" },
+        lost,
         if run.clean() { String::new() } else { format!(" LEFT {:?}", run.leftovers) },
     )
 }

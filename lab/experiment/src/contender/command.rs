@@ -106,7 +106,8 @@ impl Call {
             Some(code) => (Outcome::Failed, Some(format!("exit code {code}: {}", sentence(&said)))),
             None => (Outcome::Killed, Some(format!("killed after {seconds:.1} s"))),
         };
-        One { outcome, error, device: said["device_node"].as_str().map(str::to_owned) }
+        let loss_told = said["outcome"] == "data_may_be_lost";
+        One { outcome, error, device: said["device_node"].as_str().map(str::to_owned), loss_told }
     }
 
     fn events(&self) -> Vec<Value> {

@@ -65,7 +65,12 @@ fn measured(
     };
     let outcome = if error.is_none() { Outcome::Ok } else { Outcome::Failed };
     let (devices, events) = done;
-    let one = |number: usize| One { outcome, error: error.clone(), device: devices.get(number).cloned() };
+    let one = |number: usize| One {
+        outcome,
+        error: error.clone(),
+        device: devices.get(number).cloned(),
+        loss_told: false,
+    };
     let (step, devices) = together((0..volumes.len()).map(one).collect(), seconds, programs, None);
     Ok(Answer { step, devices, events })
 }

@@ -62,6 +62,7 @@ struct One {
     outcome: Outcome,
     error: Option<String>,
     device: Option<String>,
+    loss_told: bool,
 }
 
 /// All of them together: the worst outcome, and what was said there.
@@ -74,6 +75,7 @@ fn together(
     let worst = all.iter().find(|one| one.outcome != Outcome::Ok);
     let outcome = worst.map_or(Outcome::Ok, |one| one.outcome);
     let error = worst.and_then(|one| one.error.clone());
-    let step = Step { outcome, seconds, error, programs, memory };
+    let loss_told = all.iter().any(|one| one.loss_told);
+    let step = Step { outcome, seconds, error, loss_told, programs, memory };
     (step, all.into_iter().map(|one| one.device).collect())
 }

@@ -100,7 +100,9 @@ fn told(answer: Option<Value>, cut: Option<RecvTimeoutError>, seconds: f64) -> O
         }
         (None, _) => (Outcome::Died, Some("it ended without an answer".to_owned())),
     };
-    One { outcome, error, device: answer.and_then(|answer| answer["device"].as_str().map(str::to_owned)) }
+    let answer = answer.unwrap_or_default();
+    let loss_told = answer["data_may_be_lost"] == true;
+    One { outcome, error, device: answer["device"].as_str().map(str::to_owned), loss_told }
 }
 
 impl Live {

@@ -78,6 +78,9 @@ pub struct Step {
     /// What it said, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It says that it did it, and that data may be lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loss_told: bool,
     /// Programs started, its own included; none where the kernel could not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<usize>,
@@ -165,6 +168,17 @@ impl Run {
     /// Whether the detach said that it did it, with no help but that of the time.
     pub fn detached(&self) -> bool {
         self.detach.as_ref().is_some_and(Step::ok)
+    }
+
+    /// Whether data that had been written is not on the target after a detach that said no such thing.
+    pub fn lost_silently(&self) -> bool {
+        let last = self.retry.as_ref().map(|retry| &retry.detach).or(self.detach.as_ref());
+        self.lost() && !last.is_some_and(|detach| detach.loss_told)
+    }
+
+    /// Whether data that had been written is not on the target after a detach.
+    pub fn lost(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.on_target == Some(false))
     }
 
     /// The fault it ran under.

@@ -25,6 +25,8 @@ pub struct Summary {
     pub wrong: usize,
     /// In how many a detach said that it succeeded, and data that had been written was not on the target.
     pub lost: usize,
+    /// In how many of those it did not say that data may be lost.
+    pub lost_silently: usize,
     /// In how many a call was killed, because it took too long, or ended without an answer.
     pub hung: usize,
     /// Paths at return, of each attach that succeeded.
@@ -61,7 +63,8 @@ impl Summary {
         let calls = || calls.into_iter().flatten();
         self.hung += is(calls().any(|call| matches!(call.outcome, Outcome::Killed | Outcome::Died)));
         self.memory.extend(calls().filter_map(|call| call.memory).map(|kib| as_f64(kib) / 1024.0));
-        self.lost += is(run.data.as_ref().is_some_and(|data| data.on_target == Some(false)));
+        self.lost += is(run.lost());
+        self.lost_silently += is(run.lost_silently());
         if !run.attached() {
             self.failed_seconds.push(run.attach.seconds);
             return;
@@ -163,7 +166,7 @@ mod tests {
         let all = Summary::of(runs.iter());
         assert_eq!((all.runs, all.attached, all.detached, all.whole), (4, 3, 2, 1));
         assert_eq!(all.detached_later, 1);
-        assert_eq!((all.left, all.lost, all.hung, all.maps, all.wrong), (1, 1, 1, 2, 0));
+        assert_eq!((all.left, all.lost_silently, all.hung, all.maps, all.wrong), (1, 1, 1, 2, 0));
         assert_eq!(all.memory, [2.0]);
         assert_eq!(all.failed_seconds, [900.0]);
     }

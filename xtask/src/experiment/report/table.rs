@@ -38,7 +38,8 @@ pub fn alarms(summary: &Summary) -> String {
     let alarm = |count: usize, what: &str| (count > 0).then(|| format!("**{count} × {what}**"));
     let all = [
         alarm(summary.wrong, "another volume handed out"),
-        alarm(summary.lost, "data lost"),
+        alarm(summary.lost_silently, "data lost silently"),
+        alarm(summary.lost - summary.lost_silently, "data lost, and told"),
         alarm(summary.hung, "hung"),
     ];
     all.into_iter().flatten().collect::<Vec<_>>().join(", ")
