@@ -1,7 +1,9 @@
 //! The report: `docs/experiment.md`, its graphs, and the part of the README that shows the main table; all made from
 //! the data, and from nothing else, so that anybody can make them again.
 
+pub mod bench;
 mod chart;
+mod goals;
 pub mod summary;
 pub mod table;
 
@@ -14,6 +16,7 @@ use lab_experiment::{Cell, Contender, Fault, Paths, Run, Work};
 use lab_wire::{Backend, Context, Failure, Target};
 
 use self::chart::{Series, Share};
+use self::goals::Goal;
 use self::summary::{Spread, Summary};
 use self::table::{alarms, of, spread, table};
 use super::matrix;
@@ -203,6 +206,7 @@ fn document(data: &Data<'_>) -> String {
         text.push('\n');
     }
     text += &costs(data);
+    text += &goals::section(&aims(data));
     text += &others(data);
     text += &beyond(data);
     text += &errors(data);
@@ -281,6 +285,64 @@ fn detached(one: &Summary) -> String {
         0 => at_once,
         later => format!("{at_once}, {later} after healing"),
     }
+}
+
+/// What bowline's command shall reach, over all cells.
+fn aims(data: &Data<'_>) -> Vec<Goal> {
+    let ours = || data.runs.iter().filter(|run| run.wish.contender == Contender::Bowline);
+    let count = |of: &dyn Fn(&Run) -> bool, good: &dyn Fn(&Run) -> bool| {
+        let all: Vec<&Run> = ours().filter(|run| of(run)).collect();
+        (all.iter().filter(|run| good(run)).count(), all.len())
+    };
+    let all = |aim, of: &dyn Fn(&Run) -> bool, good: &dyn Fn(&Run) -> bool, cause| {
+        let (good, of) = count(of, good);
+        Goal::all(aim, good, of, cause)
+    };
+    let a_clean_portal = |run: &Run| {
+        use Fault::{Drop20FirstHalf, Drop20SecondHalf, Drop100FirstHalf, Drop100SecondHalf, None};
+        [None, Drop20FirstHalf, Drop20SecondHalf, Drop100FirstHalf, Drop100SecondHalf].contains(&run.fault())
+    };
+    let lossy = |run: &Run| matches!(run.fault(), Fault::Drop10 | Fault::Drop20);
+    let in_a_map = |run: &Run| run.handed_out.as_ref().is_some_and(|out| out.map);
+    let multipath = |run: &Run| run.attached() && run.wish.cell.paths == Paths::Multipath;
+    let (attached, tried) = count(&lossy, &Run::attached);
+    let seconds = |contender| {
+        let cells = [Work::Create, Work::Attach].map(|work| in_setting(MAIN, work, Fault::Drop10));
+        let summaries = cells.into_iter().filter_map(|cell| data.get(cell, contender));
+        Spread::of(&summaries.flat_map(|one| one.detach_seconds.clone()).collect::<Vec<_>>())
+    };
+    let detach = || Some(seconds(Contender::Bowline)?.median / seconds(Contender::OsBrick)?.median);
+    vec![
+        all("nothing is left over, in any run", &|_| true, &Run::clean, ""),
+        all("attach succeeds where at least one portal is clean", &a_clean_portal, &Run::attached, ""),
+        Goal::share(
+            "attach succeeds in 95 % with 10 % or 20 % dropped on all portals",
+            attached,
+            tried,
+            95,
+            "",
+        ),
+        all("every multipath attach hands out a map", &multipath, &in_a_map, ""),
+        all(
+            "no detach that says it succeeded lost data without saying so",
+            &|_| true,
+            &|run| !run.lost_silently(),
+            "",
+        ),
+        all(
+            "with every packet dropped it fails by its deadline (120 s), clean",
+            &|run| run.fault() == Fault::Drop100,
+            &|run| !run.attached() && run.attach.seconds <= 120.0 && run.clean(),
+            "",
+        ),
+        Goal::at_most(
+            "10 % dropped on all portals: a detach takes at most a third of os-brick's time (medians)",
+            detach(),
+            1.0 / 3.0,
+            " ×",
+            "",
+        ),
+    ]
 }
 
 /// Programs and memory, which no neighbour can disturb.

@@ -1,0 +1,267 @@
+//! The benchmark's report, made from its data alone.
+
+use std::collections::BTreeMap;
+
+use lab_experiment::{Bench, Contender, Sessions};
+
+use super::goals::{self, Goal};
+use super::summary::Spread;
+use super::table::table;
+use crate::experiment::bench::{CONTENDERS, KINDS, Kind};
+
+pub fn kind_of((volumes, sessions, dead_half): Kind) -> String {
+    let volumes = if volumes == 1 { "1 volume".to_owned() } else { format!("{volumes} volumes at once") };
+    let sessions = match sessions {
+        Sessions::New => "new sessions",
+        Sessions::Existing => "existing sessions",
+    };
+    format!("{volumes}, {sessions}{}", if dead_half { ", half of the portals dead" } else { "" })
+}
+
+const INTRODUCTION: &str = "\
+# The benchmark
+
+How long volumes take to be attached and detached: by bowline, by os-brick 7.1.1 (in a process that lives on, without
+its privilege-separation daemon), and by the floor. The *floor* is the work that nobody can do without, done by a driver
+that decides nothing, verifies nothing and cleans nothing up, and uses none of bowline's code: it writes node records as files,
+logs in to all portals at once, scans for each LUN once, and waits for udev and multipathd; back, it flushes, removes the map,
+the disks, the sessions and the records. Made by `make bench` from [experiment/bench.jsonl](experiment/bench.jsonl), a line for
+each measurement.
+
+All is timed from outside of whoever does the work: *usable* is the moment when every volume's map can be opened by its name, *all paths*
+the moment when each map has a path over every portal that lives, *returned* when the last call has returned, which for bowline means
+that the map was read from. Figures are medians, with least and most; a figure in × is the ratio to the floor in the same
+round, within which all take turns in a shuffled order. LIO, one IQN behind four portals, `find_multipaths no`, Linux in
+software emulation on two processors: seconds of such a guest are several times those of real hardware.
+
+";
+
+/// The figures of one contender for one kind of work.
+struct Figures<'a> {
+    lines: Vec<&'a Bench>,
+    floor: BTreeMap<u32, &'a Bench>,
+}
+
+impl<'a> Figures<'a> {
+    fn of(all: &'a [Bench], kind: Kind, contender: Contender) -> Self {
+        let of = |contender: Contender| {
+            all.iter().filter(move |line| {
+                let wish = &line.wish;
+                (wish.volumes, wish.sessions, wish.dead_half, wish.contender)
+                    == (kind.0, kind.1, kind.2, contender)
+            })
+        };
+        let lines = of(contender).filter(|line| line.attach.ok() && line.detach.ok()).collect();
+        Self { lines, floor: of(Contender::Floor).map(|line| (line.wish.round, line)).collect() }
+    }
+
+    /// Seconds, and the ratio to the floor of the same round.
+    fn figure(&self, value: impl Fn(&Bench) -> Option<f64>) -> String {
+        let seconds: Vec<f64> = self.lines.iter().filter_map(|line| value(line)).collect();
+        let ratio = |line: &&Bench| Some(value(line)? / value(self.floor.get(&line.wish.round)?)?);
+        let ratios: Vec<f64> = self.lines.iter().filter_map(ratio).collect();
+        match (Spread::of(&seconds), Spread::of(&ratios)) {
+            (None, _) => "–".to_owned(),
+            (Some(seconds), None) => {
+                format!("{:.2} s ({:.2}–{:.2})", seconds.median, seconds.min, seconds.max)
+            }
+            (Some(seconds), Some(ratio)) => format!(
+                "{:.2} s ({:.2}–{:.2}), {:.2} × ({:.2}–{:.2})",
+                seconds.median, seconds.min, seconds.max, ratio.median, ratio.min, ratio.max
+            ),
+        }
+    }
+
+    fn plain(&self, value: impl Fn(&Bench) -> Option<f64>) -> String {
+        let values: Vec<f64> = self.lines.iter().filter_map(|line| value(line)).collect();
+        Spread::of(&values).map_or_else(|| "–".to_owned(), |spread| format!("{:.0}", spread.median))
+    }
+}
+
+pub fn document(all: &[Bench]) -> String {
+    let mut text = INTRODUCTION.to_owned();
+    let headings = [
+        "by",
+        "succeeded",
+        "usable",
+        "all paths",
+        "returned",
+        "detached",
+        "programs, attach and detach",
+        "MiB at most",
+    ];
+    for kind in KINDS {
+        let rows: Vec<Vec<String>> = CONTENDERS
+            .into_iter()
+            .filter_map(|contender| {
+                let tried = all.iter().filter(|line| {
+                    let wish = &line.wish;
+                    (wish.volumes, wish.sessions, wish.dead_half, wish.contender)
+                        == (kind.0, kind.1, kind.2, contender)
+                });
+                let tried = tried.count();
+                let figures = Figures::of(all, kind, contender);
+                (tried > 0).then(|| row(contender, tried, &figures))
+            })
+            .collect();
+        if !rows.is_empty() {
+            text += &format!("## {}\n\n{}\n", kind_of(kind), table(&headings, &rows));
+        }
+    }
+    text += &goals::section(&aims(all));
+    text += &udevs_share(all);
+    text += &timeline(all);
+    text
+}
+
+fn row(contender: Contender, tried: usize, figures: &Figures<'_>) -> Vec<String> {
+    let programs = |line: &Bench| {
+        let count = line.attach.programs? + line.detach.programs?;
+        Some(f64::from(u32::try_from(count).ok()?))
+    };
+    let memory = figures.lines.iter().filter_map(|line| line.attach.memory.max(line.detach.memory)).max();
+    vec![
+        contender.name(),
+        format!("{}/{tried}", figures.lines.len()),
+        figures.figure(|line| line.seen.all_maps),
+        figures.figure(|line| line.seen.all_paths),
+        figures.figure(|line| Some(line.attach.seconds)),
+        figures.figure(|line| Some(line.detach.seconds)),
+        figures.plain(programs),
+        memory.map_or_else(|| "–".to_owned(), |kib| kib.div_ceil(1024).to_string()),
+    ]
+}
+
+/// What bowline shall reach.
+fn aims(all: &[Bench]) -> Vec<Goal> {
+    let usable = |line: &Bench| line.seen.all_maps;
+    let paths = |line: &Bench| line.seen.all_paths;
+    let returned = |line: &Bench| Some(line.attach.seconds);
+    let detached = |line: &Bench| Some(line.detach.seconds);
+    let one: Kind = (1, Sessions::New, false);
+    let sixteen: Kind = (16, Sessions::New, false);
+    let ours = |kind| (kind, Contender::Bowline);
+    let floor = |kind| (kind, Contender::Floor);
+    let os_brick = |kind| (kind, Contender::OsBrick);
+    let aim = |aim, ratio, most, cause| Goal::at_most(aim, ratio, most, " ×", cause);
+    let memory = all.iter().filter(|line| line.wish.contender == Contender::Bowline);
+    let memory = memory.filter_map(|line| line.attach.memory.max(line.detach.memory)).max();
+    let mib = memory.and_then(|kib| u32::try_from(kib).ok()).map(|kib| f64::from(kib) / 1024.0);
+    let usable_16 = ratio(all, ours(sixteen), floor(sixteen), &usable);
+    let dead = ratio(all, ours((1, Sessions::New, true)), ours(one), &usable);
+    let detach = ratio(all, ours(one), floor(one), &detached);
+    vec![
+        aim("until the map is usable: 1.3 × the floor", ratio(all, ours(one), floor(one), &usable), 1.3, ""),
+        aim(
+            "until all paths are in the map: 1.3 × the floor",
+            ratio(all, ours(one), floor(one), &paths),
+            1.3,
+            "",
+        ),
+        aim(
+            "an attach returns sooner than os-brick's",
+            ratio(all, ours(one), os_brick(one), &returned),
+            1.0,
+            "",
+        ),
+        aim("detach: 1.3 × the floor", detach, 1.3, DETACH),
+        aim("detach: sooner than os-brick's", ratio(all, ours(one), os_brick(one), &detached), 1.0, ""),
+        aim("16 volumes at once, until all maps are usable: 1.3 × the floor", usable_16, 1.3, ""),
+        aim("half of the portals dead, until the map is usable: 3 × the time without a fault", dead, 3.0, ""),
+        Goal::at_most("memory of the command: 16 MiB", mib, 16.0, " MiB", ""),
+    ]
+}
+
+/// Of the aim that a detach takes at most 1.3 times as long as the floor's.
+const DETACH: &str = "the command does what the floor does not: it starts itself and its helper, writes down durably what it is about \
+    to take apart, takes the identity off multipath's list (a program), and looks at the host before and after; the library in a \
+    process that lives on pays for less of it";
+
+/// The median of the ratios of one contender's figure to another's of the same round.
+fn ratio(
+    all: &[Bench],
+    of: (Kind, Contender),
+    to: (Kind, Contender),
+    value: &dyn Fn(&Bench) -> Option<f64>,
+) -> Option<f64> {
+    let by_round = |(kind, contender)| -> BTreeMap<u32, f64> {
+        let lines = Figures::of(all, kind, contender).lines;
+        lines.into_iter().filter_map(|line| Some((line.wish.round, value(line)?))).collect()
+    };
+    let to = by_round(to);
+    let ratios = by_round(of).into_iter().filter_map(|(round, value)| Some(value / to.get(&round)?));
+    Spread::of(&ratios.collect::<Vec<_>>()).map(|spread| spread.median)
+}
+
+/// Of the floor, what passes between the last disk and the map.
+fn udevs_share(all: &[Bench]) -> String {
+    let shares: Vec<f64> = all
+        .iter()
+        .filter(|line| line.wish.contender == Contender::Floor && line.wish.volumes == 1)
+        .filter(|line| line.wish.sessions == Sessions::New)
+        .filter_map(|line| {
+            let at = |name: &str| line.events.iter().find(|event| event["event"] == name)?["at"].as_f64();
+            let (disks, maps) = (at("disks")?, at("maps")?);
+            Some(100.0 * (maps - disks) / maps)
+        })
+        .collect();
+    match Spread::of(&shares) {
+        None => String::new(),
+        Some(share) => format!(
+            "## What of the floor is udev's\n\nFor one volume over new sessions {:.0} % ({:.0}–{:.0}) of the floor's time passes between the \
+             last disk and the usable map: the rules of udev for each disk, multipathd, and udev's rules for the map.\n\n",
+            share.median, share.min, share.max
+        ),
+    }
+}
+
+/// Of bowline's own attaches of one volume, when each step of each path was over.
+fn timeline(all: &[Bench]) -> String {
+    let ours: Vec<&Bench> = all
+        .iter()
+        .filter(|line| line.wish.contender == Contender::Bowline && line.wish.volumes == 1)
+        .filter(|line| line.wish.sessions == Sessions::New && !line.wish.dead_half && line.attach.ok())
+        .collect();
+    let Some(last) = ours.last() else { return String::new() };
+    let rows: Vec<Vec<String>> = last
+        .events
+        .iter()
+        .map(|event| {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let at = event["at"].as_f64().unwrap_or_default();
+            vec![
+                format!("{at:.2}"),
+                text(&event["endpoint"]["portal"]),
+                text(&event["event"]).replace('_', " "),
+            ]
+        })
+        .collect();
+    format!(
+        "## Where bowline's own time goes\n\nThe last measured attach of one volume over new sessions, from its events.\n\n{}",
+        table(&["at, s", "path", "what"], &rows)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_those_of_the_same_round() {
+        let line = |contender: &str, round: u32, seconds: f64| -> Bench {
+            let step = format!(r#"{{"outcome":"ok","seconds":{seconds},"programs":3,"memory":2048}}"#);
+            serde_json::from_str(&format!(
+                r#"{{"volumes":1,"sessions":"new","dead_half":false,"contender":"{contender}","round":{round},
+                "versions":{{"kernel":"","open_iscsi":"","multipath_tools":"","contender":""}},"attach":{step},
+                "seen":{{"first_map":{seconds},"all_maps":{seconds},"all_paths":null}},"detach":{step},"leftovers":{{}}}}"#
+            ))
+            .unwrap()
+        };
+        let all =
+            [line("floor", 0, 2.0), line("bowline", 0, 3.0), line("floor", 1, 4.0), line("bowline", 1, 4.0)];
+        let figures = Figures::of(&all, KINDS[0], Contender::Bowline);
+        assert_eq!(figures.figure(|line| line.seen.all_maps), "3.50 s (3.00–4.00), 1.25 × (1.00–1.50)");
+        assert_eq!(figures.figure(|line| line.seen.all_paths), "–");
+        assert!(document(&all).contains("| bowline | 2/2 |"));
+    }
+}

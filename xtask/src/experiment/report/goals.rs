@@ -1,0 +1,80 @@
+//! What is aimed at, and whether the figures reach it: a table made from the data, with the cause where one is known.
+
+use super::table::table;
+
+/// One aim.
+pub struct Goal {
+    /// What it is.
+    pub aim: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// Whether that reaches it; nothing where it was not measured.
+    pub reached: Option<bool>,
+    /// What is known of the cause where it is not reached.
+    pub cause: &'static str,
+}
+
+impl Goal {
+    /// All of so many shall be so; nothing was measured where there were none.
+    pub fn all(aim: &'static str, good: usize, of: usize, cause: &'static str) -> Self {
+        Self::share(aim, good, of, 100, cause)
+    }
+
+    /// At least so many in a hundred shall be so.
+    pub fn share(aim: &'static str, good: usize, of: usize, percent: usize, cause: &'static str) -> Self {
+        let reached = (of > 0).then_some(good * 100 >= of * percent);
+        Self { aim, seen: format!("{good} of {of}"), reached, cause }
+    }
+
+    /// A figure shall be at most this.
+    pub fn at_most(aim: &'static str, seen: Option<f64>, most: f64, unit: &str, cause: &'static str) -> Self {
+        let text = seen.map_or_else(|| "–".to_owned(), |seen| format!("{seen:.2}{unit}"));
+        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause }
+    }
+}
+
+/// The section of a report.
+pub fn section(goals: &[Goal]) -> String {
+    let rows: Vec<Vec<String>> = goals
+        .iter()
+        .map(|goal| {
+            let reached = match goal.reached {
+                None => "not measured yet",
+                Some(true) => "yes",
+                Some(false) => "**no**",
+            };
+            vec![goal.aim.to_owned(), goal.seen.clone(), reached.to_owned()]
+        })
+        .collect();
+    let mut text = format!("## What bowline aims at\n\n{}\n", table(&["aim", "seen", "reached"], &rows));
+    let missed = goals.iter().filter(|goal| goal.reached == Some(false) && !goal.cause.is_empty());
+    let causes: String = missed.map(|goal| format!("- *{}*: {}\n", goal.aim, goal.cause)).collect();
+    if !causes.is_empty() {
+        text += &format!("Why some are not reached:\n\n{causes}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_reached_says_why_and_what_is_not_measured_says_so() {
+        let goals = [
+            Goal::all("nothing is left", 10, 10, "?"),
+            Goal::share("most attach", 9, 10, 95, "a slow reader"),
+            Goal::all("no run", 0, 0, "?"),
+            Goal::at_most("fast", Some(1.5), 1.3, " ×", ""),
+            Goal::at_most("faster", None, 1.3, " ×", ""),
+        ];
+        let text = section(&goals);
+        assert!(text.contains("| nothing is left | 10 of 10 | yes |"));
+        assert!(text.contains("| most attach | 9 of 10 | **no** |"));
+        assert!(text.contains("| no run | 0 of 0 | not measured yet |"));
+        assert!(
+            text.contains("| fast | 1.50 × | **no** |") && text.contains("| faster | – | not measured yet |")
+        );
+        assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told");
+    }
+}
