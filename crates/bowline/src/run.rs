@@ -33,6 +33,7 @@ use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
 use crate::plan::{Decision, Step, View, attach, detach, path};
 use crate::policy::{LoginPolicy, OnDirty};
+use crate::sabotage::sabotaged;
 use crate::topology::{Openers, Scope, Topology, observe};
 
 /// What is to become true.
@@ -205,13 +206,14 @@ impl<'a> Runner<'a> {
                 Decision::Refused(error) => return Ok(Pursuit::Refused(error, seen)),
                 Decision::Act { steps, wake, waiting } => (steps, wake, waiting),
             };
-            if now >= deadline {
+            if now >= deadline && !sabotaged!(WaitOn) {
                 return Ok(Pursuit::Deadline(waiting, seen));
             }
             if cancel.asked() {
                 return Ok(Pursuit::Cancelled);
             }
             self.begin(steps, &seen.claims)?;
+            let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
             let wake = wake.map_or(deadline, |wake| wake.min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
@@ -247,7 +249,7 @@ impl<'a> Runner<'a> {
     /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
     pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
         let removing = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
-        let (paths, wwid, openers) = match goal {
+        let (paths, wwid, openers) = match &*goal {
             Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
             Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), users_of_interest(goal, removing)),
         };
@@ -255,7 +257,11 @@ impl<'a> Runner<'a> {
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
         let openers = if flushing { Openers::Unasked } else { openers };
-        let mut scope = Scope { paths: paths.clone(), wwid, openers };
+        let unproven = match &*goal {
+            Goal::Attach(goal) => path::unproven(goal, &self.ledger),
+            Goal::Detach(_) => BTreeSet::new(),
+        };
+        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
@@ -265,12 +271,17 @@ impl<'a> Runner<'a> {
         }
         let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
         let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
-        let shown = devices.iter().find_map(|view| view.device.wwid.clone());
+        let proven: Vec<_> =
+            scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
+        let shown = topology.devices_of(&proven).find_map(|view| view.device.wwid.clone());
         let fresh = devices.iter().all(|view| !view.udev_done()) && topology.map.is_none();
         let on_file = topology.wwid_on_file;
+        // What was put on the wwids file has to be taken off again, also where another path tells another identity.
+        let claimed = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::ClaimWwid(_)));
         if let (Some(journal), Some(wwid)) = (&mut self.journal, &shown)
             && journal.wwid.as_ref() != Some(wwid)
-            && matches!(goal, Goal::Attach(_))
+            && !claimed
+            && matches!(goal, Goal::Attach(goal) if !goal.live || journal.wwid.is_none())
         {
             journal.wwid = Some(wwid.clone());
             // Only before udev is done with the first disk can an entry not be of this attach's making.
