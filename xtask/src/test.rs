@@ -64,7 +64,7 @@ const STAGES: &[Stage] = &[
     stage(
         "ten thousand histories on the simulated host",
         Speed::Slow,
-        &["xtask", "sim", "--fresh", "--runs", "10000", "--cover"],
+        &["xtask", "sim", "--fresh", "--runs", "10000"],
     ),
     stage(
         "deliberate faults of the engine are found",

@@ -300,13 +300,13 @@ fn died_with_news(stage: &Stage, volume: usize) {
 /// D7: what was written is on the volume, or can still get there, or its loss was told. `said` is what the verb told when it
 /// did not say that all is well.
 fn account(stage: &Stage, volume: usize, said: Option<String>) {
-    if said.is_none() && stage.with(|inside| inside.volumes[volume].verbs > 1) {
-        // Another verb at the volume may be about to tell.
-        return;
-    }
     let tells = said.is_some_and(|said| {
         ["flush", "taken away while in use", "lost"].iter().any(|word| said.contains(word))
     });
+    if !tells && stage.with(|inside| inside.volumes[volume].verbs > 1) {
+        // Another verb at the volume may be about to tell.
+        return;
+    }
     let (lost, pending) = lost_for_good(stage, volume);
     if pending && !tells {
         // A device can still tell of it.
