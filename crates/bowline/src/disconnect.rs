@@ -49,7 +49,7 @@ pub async fn disconnect(
     let journal = journal::find(host, &target.paths)?;
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
     let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
-    let goal = goal(&target, journal.as_ref(), options);
+    let mut goal = goal(&target, journal.as_ref(), options);
     if let Some(mut journal) = journal {
         if journal.phase == Phase::Attached {
             journal.phase = Phase::Detaching;
@@ -57,7 +57,9 @@ pub async fn disconnect(
         }
         runner.journal = Some(journal);
     }
-    let pursuit = match runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await {
+    let pursued = runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await;
+    goal.wwid = goal.wwid.or_else(|| runner.identity.clone());
+    let pursuit = match pursued {
         Ok(pursuit) => pursuit,
         Err(error) => {
             runner.settle(end).await;

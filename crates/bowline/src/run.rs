@@ -16,7 +16,7 @@ use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{self, Layer};
 use bowline_host::names::BlockName;
 use bowline_host::openers::Opener;
-use bowline_host::{Host, Moment, ScsiHost};
+use bowline_host::{Host, Moment, ScsiHost, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::act::{self, Context};
@@ -103,6 +103,8 @@ pub struct Runner<'a> {
     pub journal: Option<Attachment>,
     /// Whether it stops as soon as another verb waits for the volume.
     pub gives_way: bool,
+    /// The identity that a detach has found: the last disk takes it away, but not from the wwids file.
+    pub identity: Option<Wwid>,
     /// Who was seen to use the volume while its data was given up: what they have not written is lost (D8).
     pub users: BTreeSet<Opener>,
     /// What was seen upon the volume: once its disks are gone, nothing else leads there (D9).
@@ -141,6 +143,7 @@ impl<'a> Runner<'a> {
             journal: None,
             gives_way: false,
             users: BTreeSet::new(),
+            identity: None,
             layers: BTreeSet::new(),
         })
     }
@@ -289,8 +292,9 @@ impl<'a> Runner<'a> {
             journal::store(self.host, journal)?;
         }
         if let Goal::Detach(goal) = goal {
-            goal.wwid =
-                goal.wwid.take().or(shown).or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+            let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+            goal.wwid = goal.wwid.take().or(self.identity.take()).or(found);
+            self.identity.clone_from(&goal.wwid);
             if goal.on_dirty == OnDirty::Discard {
                 let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
                 self.users.extend(topology.openers.iter().filter(uses).cloned());

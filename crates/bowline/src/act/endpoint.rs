@@ -132,15 +132,17 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(ending) => return ending,
     };
     let until = (context.host.now() + context.login.bound()).0.as_millis() as u64;
-    if let Err(ending) = note_login(context, endpoint, until).await {
-        return ending;
-    }
+    let before = match note_login(context, endpoint, until).await {
+        Ok(before) => before,
+        Err(ending) => return ending,
+    };
     let limit = context.login.bound() + LOGIN_SLACK;
     let (over, ending) = match iscsi::login(context.host, &known, limit).await {
         Ok(()) => return Ending::Ok,
-        // What is under way is another's login. It began before ours, so what is noted for ours is long enough.
+        // What is under way is another's login, and ends when that was said to end. Where nobody has said so, ours is long
+        // enough: it began before.
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
-            return Ending::Skipped(message);
+            (before.or(Some(until)), Ending::Skipped(message))
         }
         // iscsid has not answered within its own bound: it does not run freely, and when it does again it begins.
         Err(IscsiError::Host(error)) if error.is_timeout() => {
@@ -175,8 +177,8 @@ fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     }
 }
 
-/// Writes down until when a login may be under way.
-async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Fallible {
+/// Writes down until when a login may be under way, and returns what stood there.
+async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Result<Option<u64>, Ending> {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
     if sessions_of(context, endpoint)?.is_empty() {
@@ -184,8 +186,9 @@ async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Fa
     }
     // A login follows a record that was set; noted here, since the claim is written anyway.
     claim.prepared = true;
-    claim.login_until = Some(until);
-    claims::store(context.host, &claim).map_err(of_state)
+    let before = claim.login_until.replace(until);
+    claims::store(context.host, &claim).map_err(of_state)?;
+    Ok(before)
 }
 
 /// Writes down that the login noted with `until` is over, or may land until another time. What another process has noted
