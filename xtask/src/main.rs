@@ -6,6 +6,7 @@ mod experiment;
 mod lab;
 mod lint_bites;
 mod proof;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -27,9 +28,11 @@ enum Command {
     Experiment(experiment::ExperimentArgs),
     /// Measure speed beside os-brick and the least that must be done, and report; `make bench`
     Bench(experiment::BenchArgs),
+    /// Play scenarios on the simulated host: `--seed S`, `--runs N`, `--minutes M`
+    Sim(sim::Args),
     /// Print which tests prove which requirement, and fail when one is not proved
     Proof(proof::ProofArgs),
-    /// Prove that the lint bites that keeps clocks, threads and files out of engine and seam
+    /// Prove that the lint bites that keeps clocks, threads and files out of engine, seam and simulated host
     LintBites,
 }
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Lab(command) => lab::main(command),
         Command::Experiment(args) => experiment::main(&args),
         Command::Bench(args) => experiment::bench(&args),
+        Command::Sim(args) => sim::main(&args),
         Command::Proof(args) => proof::main(&args),
         Command::LintBites => lint_bites::main(),
     }

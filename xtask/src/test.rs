@@ -51,11 +51,35 @@ const STAGES: &[Stage] = &[
         Speed::Fast,
         &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
     ),
-    stage("engine and seam have no clock, thread or file", Speed::Fast, &["xtask", "lint-bites"]),
+    stage(
+        "engine, seam and simulated host have no clock, thread or file",
+        Speed::Fast,
+        &["xtask", "lint-bites"],
+    ),
     stage(
         "unit, property, command and documentation tests",
         Speed::Slow,
         &["test", "--workspace", "--no-fail-fast"],
+    ),
+    stage(
+        "ten thousand histories on the simulated host",
+        Speed::Slow,
+        &["xtask", "sim", "--fresh", "--runs", "10000"],
+    ),
+    stage(
+        "deliberate faults of the engine are found",
+        Speed::Slow,
+        &[
+            "test",
+            "--release",
+            "--quiet",
+            "--package",
+            "bowline-sim",
+            "--features",
+            "sabotage",
+            "--test",
+            "sabotage",
+        ],
     ),
     // Not of the command: there a doc comment is what `--help` says, and its brackets are no links.
     stage(
@@ -114,7 +138,7 @@ fn environment(stage: &Stage) -> &'static [(&'static str, &'static str)] {
 
 fn run(stage: &Stage) -> Result<(), String> {
     let ended = match stage.arguments[0] {
-        "test" => run_tests(stage),
+        "test" if stage.arguments.contains(&"--workspace") => run_tests(stage),
         _ => cargo::run(stage.arguments, environment(stage)),
     };
     match ended {

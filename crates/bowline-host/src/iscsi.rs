@@ -11,7 +11,8 @@ mod sessions;
 pub use exit::{IscsiError, Iscsiadm};
 pub use lock::DATABASE_LOCK;
 pub use records::{
-    ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, settings_of, write_record,
+    ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, secrets_missing,
+    settings_of, write_record,
 };
 pub use sessions::{Session, SessionState, login, logout, sessions_of};
 

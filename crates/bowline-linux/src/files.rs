@@ -13,7 +13,7 @@ use bowline_host::HostError;
 use rustix::fs::OFlags;
 
 use crate::database_lock;
-use crate::replace::replace;
+use crate::replace::{remove_leftovers, replace};
 
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
 const MOST: u64 = 1 << 20;
@@ -69,10 +69,23 @@ pub(crate) fn replace_file(path: &str, bytes: &[u8]) -> Result<(), HostError> {
 /// The temporary file goes to the database's top directory: open-iscsi reads every file in a portal's
 /// directory as a record (2.1.8 `idbm_for_each_iface`), so a crash must not leave one there. Symbolic links
 /// are resolved first, since some distributions link one of the two directories into the other, and a rename
-/// cannot cross file systems.
+/// cannot cross file systems. Where the nodes are a file system of their own (a container's mount), it goes to the
+/// target's directory: what has no comma in its name is no portal to open-iscsi (2.1.8 `idbm_for_each_portal`).
 fn replace_below(roots: &[&Path], path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (root, path) = confined(roots, path)?;
-    replace(&root, &path, bytes)
+    match (replace(&root, &path, bytes), target_directory(&root, &path)) {
+        (Err(error), Some(target)) if error.kind() == io::ErrorKind::CrossesDevices => {
+            replace(&target, &path, bytes)
+        }
+        (replaced, _) => replaced,
+    }
+}
+
+/// `nodes/TARGET` of a record below it.
+fn target_directory(root: &Path, record: &Path) -> Option<PathBuf> {
+    let mut below = record.strip_prefix(root).ok()?.iter();
+    let target = root.join(below.next()?).join(below.next()?);
+    below.next().is_some().then_some(target)
 }
 
 /// The path with no link in its directories, and the root that it lies below.
@@ -102,6 +115,7 @@ fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
     let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
     let (_, path) = confined(&roots, path)?;
     fs::remove_file(&path)?;
+    path.parent().map_or(Ok(()), remove_leftovers)?;
     match path.parent().map_or(Ok(()), fs::remove_dir) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
         _ => Ok(()),
@@ -135,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_lies_in_its_targets_directory() {
+        let of = |record: &str| target_directory(Path::new("/etc/iscsi"), Path::new(record));
+        let target = Some("/etc/iscsi/nodes/iqn.a".into());
+        assert_eq!(of("/etc/iscsi/nodes/iqn.a/10.0.0.1,3260"), target);
+        assert_eq!(of("/etc/iscsi/nodes/iqn.a/10.0.0.1,3260,1/default"), target);
+        assert_eq!(of("/etc/iscsi/nodes/iqn.a"), None);
+        assert_eq!(of("/etc/passwd"), None);
+    }
+
+    #[test]
     fn a_path_that_leads_out_of_the_database_is_refused() {
         let root = scratch("outside");
         let inner = root.join("nodes");
@@ -153,6 +177,7 @@ mod tests {
         fs::write(portal.join("default"), "").unwrap();
         fs::write(portal.join("iser"), "").unwrap();
         fs::write(root.join("other"), "").unwrap();
+        fs::write(portal.join(".bowline-999999999-0"), "left by a crash").unwrap();
         remove_below(&roots, &portal.join("default")).unwrap();
         assert_eq!(list(portal.to_str().unwrap()).unwrap(), ["iser"]);
         remove_below(&roots, &portal.join("iser")).unwrap();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::journal::{self, digest};
+use crate::sabotage::sabotaged;
 
 /// A claim on one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub struct Claim {
     pub made_record: bool,
     /// The session was made by bowline.
     pub made_session: bool,
+    /// The record was set, and a login may use it. Whoever goes on with what another process has begun sees that it is
+    /// there, but not that it was set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prepared: bool,
     /// Its open-iscsi cannot leave the scanning to us: every LUN of the target comes in with a login (C15).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scans_by_itself: bool,
@@ -48,6 +53,7 @@ impl Claim {
             endpoint,
             made_record: false,
             made_session: false,
+            prepared: false,
             scans_by_itself: false,
             login_until: None,
             prior: BTreeMap::new(),
@@ -111,7 +117,7 @@ pub fn load_all(host: &dyn Host) -> Result<Vec<Claim>, Error> {
 /// # Errors
 /// When the file cannot be written.
 pub fn store(host: &dyn Host, claim: &Claim) -> Result<(), Error> {
-    match claim.users.is_empty() {
+    match claim.users.is_empty() && !sabotaged!(KeepClaim) {
         true => Ok(host.remove_state(&file(&claim.endpoint))?),
         false => journal::store_json(host, &file(&claim.endpoint), claim),
     }

@@ -16,6 +16,7 @@ use crate::plan::{Step, View};
 use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
+use crate::sabotage::sabotaged;
 use crate::topology::{DeviceView, Topology};
 
 /// Attaches a volume: returns once a map is there that was read from, with every path that worked in it (or the
@@ -54,6 +55,7 @@ pub async fn connect(
     let live = before.as_ref().is_some_and(|found| found.phase == Phase::Attached);
     if let Some(found) = &before
         && !live
+        && !sabotaged!(SkipInterrupted)
     {
         finish_interrupted(&mut runner, found, end, &mut cancel).await?;
     }
@@ -66,12 +68,19 @@ pub async fn connect(
     if !live || !unknown.is_empty() {
         journal.paths.extend(unknown);
         journal.volume = connection.volume.clone().or(journal.volume);
-        journal::store(host, &journal)?;
+        if !sabotaged!(SkipIntent) {
+            journal::store(host, &journal)?;
+        }
     }
+    // What is attached stays what it is (C16): beside a single device that was handed out no map is made.
+    let multipath = match live {
+        true => journal.multipath && journal.map.is_some(),
+        false => options.multipath,
+    };
     let expected = options.expected.clone().or(connection.wwid.clone());
     let goal = Attach {
         paths: connection.paths.clone(),
-        multipath: options.multipath,
+        multipath,
         allow_single_device: options.allow_single_device,
         expected: expected.or_else(|| journal.wwid.clone().filter(|_| live)),
         live,
@@ -92,6 +101,13 @@ pub async fn connect(
         Ok(Pursuit::Done(seen)) => match hand_out(host, &mut runner, &goal, &seen, live) {
             Ok(mut connected) => {
                 connected.warnings.extend(cannot_write(connection, &seen.topology, &connected.device_node));
+                if options.multipath && connected.map.is_none() && live {
+                    let node = &connected.device_node;
+                    let stays = format!(
+                        "it is attached as the single device {node}, and stays so: disconnect it to have a map"
+                    );
+                    connected.warnings.push(stays);
+                }
                 return Ok(connected);
             }
             Err(error) => error,
@@ -101,7 +117,7 @@ pub async fn connect(
         Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
         Err(error) => error,
     };
-    if live {
+    if live || (sabotaged!(SkipUndo) && cancel.asked()) {
         // What was attached before stays: it is in use, and this call did not make it.
         return Err(error);
     }
@@ -203,7 +219,10 @@ async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error)
     if left.is_empty() {
         return match runner.forget() {
             Ok(()) => error,
-            Err(failed) => error.cause(format!("cleaning up failed: {failed}")),
+            // It makes the next verb begin with cleaning up, so it is named (D9).
+            Err(failed) => error
+                .cause(format!("cleaning up failed: {failed}"))
+                .leaving(vec![format!("bowline's own state of attachment {}", runner.id())]),
         };
     }
     let view = runner.view(&seen);
@@ -262,7 +281,9 @@ fn hand_out(
         journal.map = map.clone();
         journal.wwid = report.wwid.clone();
         journal.flushed = false;
-        journal::store(host, journal)?;
+        if !sabotaged!(HandOutUnwritten) {
+            journal::store(host, journal)?;
+        }
     }
     if let (Some(map), Some(wwid)) = (map, report.wwid.clone()) {
         let paths = report.paths.iter().filter(|path| path.state == PathState::Active).count();

@@ -49,7 +49,7 @@ pub async fn disconnect(
     let journal = journal::find(host, &target.paths)?;
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
     let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
-    let goal = goal(&target, journal.as_ref(), options);
+    let mut goal = goal(&target, journal.as_ref(), options);
     if let Some(mut journal) = journal {
         if journal.phase == Phase::Attached {
             journal.phase = Phase::Detaching;
@@ -57,7 +57,9 @@ pub async fn disconnect(
         }
         runner.journal = Some(journal);
     }
-    let pursuit = match runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await {
+    let pursued = runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await;
+    goal.wwid = goal.wwid.or_else(|| runner.identity.clone());
+    let pursuit = match pursued {
         Ok(pursuit) => pursuit,
         Err(error) => {
             runner.settle(end).await;
@@ -125,7 +127,11 @@ async fn conclude(
         Pursuit::Deadline(waiting, seen) => (seen, waiting),
         Pursuit::Cancelled => {
             runner.settle(end).await;
-            return Err(interrupted(host, runner, goal)?);
+            let seen = runner.look_once(goal)?;
+            if let Some(error) = interrupted(host, runner, goal, &seen)? {
+                return Err(error);
+            }
+            (seen, Vec::new())
         }
         Pursuit::Refused(error, seen) => {
             if intact(runner, goal, &seen) {
@@ -207,15 +213,23 @@ fn intact(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> bool {
     untouched && seen.topology.devices_of(&goal.paths).next().is_some()
 }
 
-fn interrupted(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach) -> Result<Error, Error> {
+/// What an interruption has left; `None` where the steps that were under way were the last ones.
+fn interrupted(
+    host: &dyn Host,
+    runner: &mut Runner<'_>,
+    goal: &Detach,
+    seen: &Seen,
+) -> Result<Option<Error>, Error> {
     let error = Error::new(ErrorKind::Refused, "the disconnect was interrupted");
-    let seen = runner.look_once(goal)?;
-    if intact(runner, goal, &seen) {
+    if intact(runner, goal, seen) {
         restore(host, runner)?;
-        return Ok(error.hint("nothing was taken apart; the volume is still attached"));
+        return Ok(Some(error.hint("nothing was taken apart; the volume is still attached")));
     }
-    let left = detach::leftovers(goal, &runner.view(&seen));
-    Ok(error.leaving(left).hint("disconnect again: it goes on where this stopped"))
+    let left = detach::leftovers(goal, &runner.view(seen));
+    match left.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(error.leaving(left).hint("disconnect again: it goes on where this stopped"))),
+    }
 }
 
 /// Nothing was taken apart: the attachment stays what it was, and may be written to again. That a write is lost is
@@ -256,6 +270,7 @@ fn by_device(host: &dyn Host, node: &str) -> Result<Target, Error> {
     let holds = |journal: &Attachment| -> Result<bool, Error> {
         let scope = crate::topology::Scope {
             paths: journal.paths.clone(),
+            unproven: BTreeSet::new(),
             wwid: journal.wwid.clone(),
             openers: crate::topology::Openers::Unasked,
         };

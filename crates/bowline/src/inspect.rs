@@ -83,8 +83,12 @@ pub fn inspect(host: &dyn Host, only: Option<&str>) -> Result<Inspection, Error>
 }
 
 fn report(host: &dyn Host, attachment: &Attachment) -> Result<AttachmentReport, Error> {
-    let scope =
-        Scope { paths: attachment.paths.clone(), wwid: attachment.wwid.clone(), openers: Openers::Unasked };
+    let scope = Scope {
+        paths: attachment.paths.clone(),
+        unproven: Default::default(),
+        wwid: attachment.wwid.clone(),
+        openers: Openers::Unasked,
+    };
     let topology = observe(host, &scope)?;
     let paths = path_reports(&attachment.paths, &topology);
     let missing: Vec<WantedPath> =

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod run;
+mod sabotage;
 pub mod topology;
 
 pub use cancel::{Cancel, Canceller};
@@ -43,3 +44,5 @@ pub use finish::{Finished, finish};
 pub use inspect::inspect;
 pub use policy::{ConnectOptions, DisconnectOptions, OnDirty};
 pub use report::{Connected, Disconnected, Outcome};
+#[cfg(feature = "sabotage")]
+pub use sabotage::{Rule, Sabotage, switch, take_met};

@@ -16,7 +16,7 @@ use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{self, Layer};
 use bowline_host::names::BlockName;
 use bowline_host::openers::Opener;
-use bowline_host::{Host, Moment, ScsiHost};
+use bowline_host::{Host, Moment, ScsiHost, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::act::{self, Context};
@@ -33,6 +33,7 @@ use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
 use crate::plan::{Decision, Step, View, attach, detach, path};
 use crate::policy::{LoginPolicy, OnDirty};
+use crate::sabotage::sabotaged;
 use crate::topology::{Openers, Scope, Topology, observe};
 
 /// What is to become true.
@@ -102,6 +103,8 @@ pub struct Runner<'a> {
     pub journal: Option<Attachment>,
     /// Whether it stops as soon as another verb waits for the volume.
     pub gives_way: bool,
+    /// The identity that a detach has found: the last disk takes it away, but not from the wwids file.
+    pub identity: Option<Wwid>,
     /// Who was seen to use the volume while its data was given up: what they have not written is lost (D8).
     pub users: BTreeSet<Opener>,
     /// What was seen upon the volume: once its disks are gone, nothing else leads there (D9).
@@ -140,6 +143,7 @@ impl<'a> Runner<'a> {
             journal: None,
             gives_way: false,
             users: BTreeSet::new(),
+            identity: None,
             layers: BTreeSet::new(),
         })
     }
@@ -205,13 +209,14 @@ impl<'a> Runner<'a> {
                 Decision::Refused(error) => return Ok(Pursuit::Refused(error, seen)),
                 Decision::Act { steps, wake, waiting } => (steps, wake, waiting),
             };
-            if now >= deadline {
+            if now >= deadline && !sabotaged!(WaitOn) {
                 return Ok(Pursuit::Deadline(waiting, seen));
             }
             if cancel.asked() {
                 return Ok(Pursuit::Cancelled);
             }
             self.begin(steps, &seen.claims)?;
+            let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
             let wake = wake.map_or(deadline, |wake| wake.min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
@@ -247,7 +252,7 @@ impl<'a> Runner<'a> {
     /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
     pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
         let removing = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
-        let (paths, wwid, openers) = match goal {
+        let (paths, wwid, openers) = match &*goal {
             Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
             Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), users_of_interest(goal, removing)),
         };
@@ -255,7 +260,11 @@ impl<'a> Runner<'a> {
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
         let openers = if flushing { Openers::Unasked } else { openers };
-        let mut scope = Scope { paths: paths.clone(), wwid, openers };
+        let unproven = match &*goal {
+            Goal::Attach(goal) => path::unproven(goal, &self.ledger),
+            Goal::Detach(_) => BTreeSet::new(),
+        };
+        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
@@ -265,12 +274,17 @@ impl<'a> Runner<'a> {
         }
         let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
         let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
-        let shown = devices.iter().find_map(|view| view.device.wwid.clone());
+        let proven: Vec<_> =
+            scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
+        let shown = topology.devices_of(&proven).find_map(|view| view.device.wwid.clone());
         let fresh = devices.iter().all(|view| !view.udev_done()) && topology.map.is_none();
         let on_file = topology.wwid_on_file;
+        // What was put on the wwids file has to be taken off again, also where another path tells another identity.
+        let claimed = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::ClaimWwid(_)));
         if let (Some(journal), Some(wwid)) = (&mut self.journal, &shown)
             && journal.wwid.as_ref() != Some(wwid)
-            && matches!(goal, Goal::Attach(_))
+            && !claimed
+            && matches!(goal, Goal::Attach(goal) if !goal.live || journal.wwid.is_none())
         {
             journal.wwid = Some(wwid.clone());
             // Only before udev is done with the first disk can an entry not be of this attach's making.
@@ -278,8 +292,9 @@ impl<'a> Runner<'a> {
             journal::store(self.host, journal)?;
         }
         if let Goal::Detach(goal) = goal {
-            goal.wwid =
-                goal.wwid.take().or(shown).or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+            let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
+            goal.wwid = goal.wwid.take().or(self.identity.take()).or(found);
+            self.identity.clone_from(&goal.wwid);
             if goal.on_dirty == OnDirty::Discard {
                 let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
                 self.users.extend(topology.openers.iter().filter(uses).cloned());

@@ -23,6 +23,9 @@ use crate::error::Error;
 pub struct Scope {
     /// The volume's paths.
     pub paths: Vec<WantedPath>,
+    /// Endpoints below which a device proves nothing: it was there before, and sysfs remembers what it was then (B3). It
+    /// tells no identity, and its map is not the volume's.
+    pub unproven: BTreeSet<Endpoint>,
     /// The volume's identity, where it is known: its map is then looked for even when no device is left.
     pub wwid: Option<Wwid>,
     /// Whether to look for who has the volume open.
@@ -244,9 +247,13 @@ fn view_session(
 /// The volume's map: by the holders of its devices, and by its identity when that is known.
 fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<(), Error> {
     let devices: Vec<&ScsiDevice> = topology.devices_of(&scope.paths).map(|view| &view.device).collect();
+    let of_unproven = |session: &&SessionView| scope.unproven.contains(&session.session.endpoint);
+    let unproven: BTreeSet<_> =
+        topology.sessions.iter().filter(of_unproven).map(|session| session.session.scsi_host).collect();
+    let proven = || devices.iter().filter(|device| !unproven.contains(&device.hctl.host));
     let holders: BTreeSet<&BlockName> =
-        devices.iter().filter_map(|device| device.block.as_ref()).flat_map(|block| &block.holders).collect();
-    let identity = scope.wwid.clone().or_else(|| devices.iter().find_map(|device| device.wwid.clone()));
+        proven().filter_map(|device| device.block.as_ref()).flat_map(|block| &block.holders).collect();
+    let identity = scope.wwid.clone().or_else(|| proven().find_map(|device| device.wwid.clone()));
     let mut foreign = Vec::new();
     let mut own = None;
     for holder in holders {

@@ -92,6 +92,17 @@ pub fn settings_of(
         .collect())
 }
 
+/// Which keys of CHAP secrets a record has no value of. Never the values.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn secrets_missing(host: &dyn Host, record: &NodeRecord) -> Result<Vec<&'static str>, IscsiError> {
+    let Some(text) = read(host, &record.path)? else { return Ok(Vec::new()) };
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let has = |key: &str| settings(&text).any(|(found, _)| found == key);
+    Ok([PASSWORD, PASSWORD_IN].into_iter().filter(|key| !has(key)).collect())
+}
+
 /// `iscsiadm -m node -T IQN -p PORTAL -I IFACE -o new`, unless the record is there already: `-o new` overwrites
 /// one without a portal group tag, and puts a second one beside one that has it (2.1.8 `idbm_add_node`).
 /// The new record is the file `IP,PORT`, with the defaults of iscsid.conf; `-p PORTAL` finds it later.

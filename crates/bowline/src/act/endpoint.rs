@@ -13,6 +13,7 @@ use crate::connection::Chap;
 use crate::error::Error;
 use crate::journal;
 use crate::ledger::Ending;
+use crate::sabotage::sabotaged;
 
 /// One call of iscsiadm that works on the database. Its own lock is waited for up to 30 s (open-iscsi 2.1.8
 /// `idbm_lock`), so less would abandon calls that only stand in a queue.
@@ -39,9 +40,9 @@ async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let mut claim = load(context, endpoint)?;
     claim.users.insert(context.id.to_owned());
     let record = match record_of(context, endpoint)? {
-        Some(record) => record,
-        None => {
-            claim.made_record = true;
+        Some(record) if !sabotaged!(RemakeRecord) => record,
+        _ => {
+            (claim.made_record, claim.prepared) = (true, false);
             claims::store(context.host, &claim).map_err(of_state)?;
             iscsi::create_record(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
             record_of(context, endpoint)?
@@ -49,6 +50,11 @@ async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         }
     };
     let changes = changes(context, &record, &mut claim)?;
+    if sabotaged!(StoreSecret)
+        && let Some(chap) = context.chap
+    {
+        claim.prior.insert("note".into(), chap.password.reveal().into());
+    }
     claims::store(context.host, &claim).map_err(of_state)?;
     let secrets = context.chap.map(secrets);
     iscsi::write_record(context.host, &record.endpoint, &changes, secrets.as_ref(), DATABASE_LIMIT)
@@ -75,6 +81,12 @@ fn changes(
         for (key, _) in &wanted {
             let before = current.get(key).cloned().unwrap_or_default();
             claim.prior.entry(key.clone()).or_insert(before);
+        }
+        if context.chap.is_some() {
+            // A secret that was not there goes again. One that was there is not remembered (B8).
+            for key in iscsi::secrets_missing(context.host, record).map_err(of_iscsi)? {
+                claim.prior.entry(key.to_owned()).or_default();
+            }
         }
     }
     Ok(wanted)
@@ -120,16 +132,17 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(ending) => return ending,
     };
     let until = (context.host.now() + context.login.bound()).0.as_millis() as u64;
-    let before = match note_login(context, endpoint, Some(until)).await {
+    let before = match note_login(context, endpoint, until).await {
         Ok(before) => before,
         Err(ending) => return ending,
     };
     let limit = context.login.bound() + LOGIN_SLACK;
     let (over, ending) = match iscsi::login(context.host, &known, limit).await {
         Ok(()) => return Ending::Ok,
-        // What is under way is another's login, and ends when that was said to end.
+        // What is under way is another's login, and ends when that was said to end. Where nobody has said so, ours is long
+        // enough: it began before.
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
-            (before, Ending::Skipped(message))
+            (before.or(Some(until)), Ending::Skipped(message))
         }
         // iscsid has not answered within its own bound: it does not run freely, and when it does again it begins.
         Err(IscsiError::Host(error)) if error.is_timeout() => {
@@ -139,8 +152,8 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         }
         Err(error) => (None, of_login(context, error)),
     };
-    match note_login(context, endpoint, over).await {
-        Ok(_) => ending,
+    match login_is_over(context, endpoint, until, over).await {
+        Ok(()) => ending,
         Err(ending) => ending,
     }
 }
@@ -165,19 +178,29 @@ fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
 }
 
 /// Writes down until when a login may be under way, and returns what stood there.
-async fn note_login(
-    context: Context<'_>,
-    endpoint: &Endpoint,
-    until: Option<u64>,
-) -> Result<Option<u64>, Ending> {
+async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Result<Option<u64>, Ending> {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
-    if until.is_some() && sessions_of(context, endpoint)?.is_empty() {
+    if sessions_of(context, endpoint)?.is_empty() {
         claim.made_session = true;
     }
-    let before = std::mem::replace(&mut claim.login_until, until);
+    // A login follows a record that was set; noted here, since the claim is written anyway.
+    claim.prepared = true;
+    let before = claim.login_until.replace(until);
     claims::store(context.host, &claim).map_err(of_state)?;
     Ok(before)
+}
+
+/// Writes down that the login noted with `until` is over, or may land until another time. What another process has noted
+/// meanwhile for its own login stays.
+async fn login_is_over(context: Context<'_>, endpoint: &Endpoint, until: u64, over: Option<u64>) -> Fallible {
+    let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    let mut claim = load(context, endpoint)?;
+    claim.login_until = match claim.login_until {
+        Some(noted) if noted != until => over.max(Some(noted)),
+        _ => over,
+    };
+    claims::store(context.host, &claim).map_err(of_state)
 }
 
 /// Gives the claim up. Under the portal's lock and with no other claim and no other LUN: logout, session gone,
@@ -201,7 +224,7 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
                 // A scan that was under way has brought it in since the plan was made; it goes first (D14).
                 return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
             }
-            if !serves_others(context, &claim, &below).await? {
+            if sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await? {
                 outlast_login(context, &claim).await?;
                 end_sessions(context, endpoint).await?;
             }
@@ -256,6 +279,9 @@ fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
 /// connected there is no session to log out from. It lands, or it is over when it was bound to be. A time that is
 /// farther away than any login stems from another boot.
 async fn outlast_login(context: Context<'_>, claim: &Claim) -> Fallible {
+    if sabotaged!(ForgetGhost) {
+        return Ok(());
+    }
     let host = context.host;
     let Some(mut until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
         return Ok(());
@@ -304,6 +330,9 @@ fn is_up(session: &Session) -> bool {
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
 async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let Some(session) = sessions_of(context, endpoint)?.into_iter().next() else { return Ok(()) };
+    if sabotaged!(KeepSession) {
+        return Ok(());
+    }
     let (patience, failed) = match iscsi::logout(context.host, &session.endpoint, LOGOUT_LIMIT).await {
         Ok(()) => {
             (15, Ending::Failed("iscsiadm logged out, but the session is still there after 15 s".into()))
@@ -330,13 +359,16 @@ fn unknown(error: &IscsiError) -> bool {
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
     let Some(record) = record_of(context, &claim.endpoint)? else { return Ok(()) };
     if claim.made_record {
+        if sabotaged!(KeepRecord) {
+            return Ok(());
+        }
         return match sessions_of(context, &claim.endpoint)?.is_empty() {
             true => delete_record(context, &record.endpoint).await,
             false => Ok(()),
         };
     }
     let prior: Vec<(String, String)> = BTreeMap::clone(&claim.prior).into_iter().collect();
-    match prior.is_empty() {
+    match prior.is_empty() || sabotaged!(ForgetPrior) {
         true => Ok(()),
         false => iscsi::write_record(context.host, &record.endpoint, &prior, None, DATABASE_LIMIT)
             .await

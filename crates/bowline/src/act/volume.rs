@@ -1,5 +1,6 @@
 //! Steps on a volume's devices and its map.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bowline_host::host::Blocking;
@@ -10,6 +11,7 @@ use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, multipath,
 
 use super::{Context, of_error, of_reply};
 use crate::ledger::Ending;
+use crate::sabotage::sabotaged;
 
 /// An INQUIRY that is lost takes 20 s and error handling (Linux 6.1 `scsi_scan.c`, SCSI_TIMEOUT * retries).
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
@@ -21,10 +23,16 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(20);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
 const DELETE_LIMIT: Duration = Duration::from_secs(90);
+
 /// Linux, asm-generic/errno-base.h
 const EIO: i32 = 5;
 
 pub(super) async fn scan(context: Context<'_>, scsi_host: ScsiHost, lun: Lun) -> Ending {
+    if sabotaged!(ScanAll) {
+        let path = format!("/sys/class/scsi_host/{scsi_host}/scan");
+        let all = Blocking::WriteSysfs { path, text: "- - -".into() };
+        return of_blocking(context.host.blocking(&all, SCAN_LIMIT).await);
+    }
     of_blocking(context.host.blocking(&scsi::scan(scsi_host, lun), SCAN_LIMIT).await)
 }
 
@@ -91,12 +99,24 @@ pub(super) async fn read(context: Context<'_>, device: &BlockName, number: DevNu
     of_blocking(context.host.blocking(&operation, READ_LIMIT).await)
 }
 
-/// An I/O error is final: the kernel reports a lost write once, and a second fsync would claim success (D11).
+/// An I/O error is final: the kernel reports a lost write once, and a second fsync would claim success (D11). So is one that
+/// comes in words instead of a number: what an earlier flush was told.
 pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNumber) -> Ending {
     let operation = Blocking::Sync { device: device.clone(), number };
     match context.host.blocking(&operation, context.flush).await {
-        Err(error) if error.errno() == Some(EIO) => Ending::Final(error.to_string()),
+        Err(error) if tells_of_loss(&error) && !sabotaged!(RetryLostWrite) => {
+            Ending::Final(error.to_string())
+        }
         other => of_blocking(other),
+    }
+}
+
+/// Whether a flush has ended so that another would claim success: by its number, or in words that have none. Not where the
+/// helper ended (its flush goes on, and is joined), nor where the name has become another device's.
+fn tells_of_loss(error: &HostError) -> bool {
+    match (error.errno(), error.io_kind()) {
+        (_, None | Some(ErrorKind::BrokenPipe | ErrorKind::StaleNetworkFileHandle)) => false,
+        (errno, _) => errno.is_none_or(|errno| errno == EIO),
     }
 }
 

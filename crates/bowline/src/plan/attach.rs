@@ -17,6 +17,7 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
 use crate::policy::LoginPolicy;
+use crate::sabotage::{met, sabotaged};
 use crate::topology::{DeviceView, MapView};
 
 /// The goal of a connect.
@@ -95,7 +96,8 @@ fn identity(
         let Some(wwid) = &device.device.wwid else { continue };
         match &agreed {
             None => agreed = Some((wwid.clone(), path.endpoint.to_string())),
-            Some((other, whose)) if other != wwid => {
+            Some((other, whose)) if other != wwid && !sabotaged!(SkipIdentity) => {
+                met!(IdentityDiffers);
                 return Err(Error::new(
                     ErrorKind::Identity,
                     format!("LUN {} of {} is volume {wwid}, but {whose} is {other}", path.lun, path.endpoint),

@@ -19,6 +19,7 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
 use crate::policy::OnDirty;
+use crate::sabotage::{met, sabotaged};
 use crate::topology::MapView;
 
 /// The goal of a disconnect, and of every clean-up.
@@ -141,9 +142,10 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
         return None;
     }
     let users: Vec<String> = users(view).map(ToString::to_string).collect();
-    if users.is_empty() {
+    if users.is_empty() || sabotaged!(OverlookUsers) {
         return None;
     }
+    met!(InUse);
     let name = match &view.topology.map {
         Some(map) => format!("map {}", map.map.name),
         None => "the device".to_owned(),
@@ -151,6 +153,10 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
     let mut error = Error::new(ErrorKind::Refused, format!("{name} is in use"));
     for user in users {
         error = error.cause(user);
+    }
+    // The kernel tells of a lost write once, so it is passed on also where there is another reason to refuse (D11).
+    for (device, step, ending) in lost_writes(view) {
+        error = error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()));
     }
     let groups = active_groups(view);
     if groups.is_empty() {
@@ -179,6 +185,16 @@ fn active_groups<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
     view.topology.layers.iter().filter_map(group).collect()
 }
 
+/// The flushes that have told of a lost write.
+fn lost_writes<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a BlockName, &'a Step, &'a Ending)> {
+    view.ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
+        (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
+            Some((device, step, ending))
+        }
+        _ => None,
+    })
+}
+
 fn users<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Opener> {
     view.topology.openers.iter().filter(|opener| !opener.passes_by())
 }
@@ -198,6 +214,9 @@ fn flush_failed(goal: &Detach, view: &View<'_>) -> Option<Error> {
             }
             Ending::Ok => false,
         };
+        if over {
+            met!(FlushFailed);
+        }
         over.then(|| not_flushed(device, &entry.step, ending, view))
     })
 }
@@ -238,8 +257,9 @@ fn closing(map: &MapView, view: &View<'_>) -> bool {
 /// The map goes first: flushed, then removed. True once it is gone (or cannot be removed, not soon or not at all, and the
 /// data was never there or is given up).
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
-    let Some(map) = ours.map else {
+    let Some(map) = ours.map.filter(|_| !sabotaged!(KeepMap)) else {
         if forming(view) {
+            met!(Forming);
             draft.wait(
                 "the removed map to go, or multipathd's new one to show",
                 Some(view.now + Duration::from_millis(50)),
@@ -255,6 +275,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     }
     fail_readers(goal, ours, map, view, draft);
     if stuck(goal, map, view) {
+        met!(Stuck);
         let step = Step::StopQueueing(map.map.name.clone());
         if !view.ledger.succeeded(&step) && draft.want(view, step, TRIES, Duration::from_millis(200)) {
             return false;
@@ -270,7 +291,11 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     match goal.on_dirty {
         // Where data counts, nothing is taken apart below a map that will not go.
         OnDirty::Refuse => false,
-        OnDirty::Discard => !trying,
+        OnDirty::Discard if !trying => {
+            met!(TakenByForce);
+            true
+        }
+        OnDirty::Discard => false,
         OnDirty::NothingWritten => !trying || view.now.since(first) > HELD_PATIENCE,
     }
 }
@@ -306,6 +331,7 @@ fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, 
     }
     for block in ours.devices.iter().filter_map(|device| device.block()) {
         if map.is_active(block.number) {
+            met!(FailReaders);
             draft.want(view, Step::FailPath(block.name.clone()), FAIL_TRIES, Duration::from_millis(200));
         }
     }
@@ -326,6 +352,7 @@ fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
     if waited(map, view) > OPENER_PATIENCE {
         return true;
     }
+    met!(PassersBy);
     let names: Vec<String> = view.topology.openers.iter().map(ToString::to_string).collect();
     draft.wait(
         format!("{} to close map {}", names.join(", "), map.map.name),
@@ -337,7 +364,7 @@ fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
 /// One successful flush is owed before anything is taken apart. Force tries once, and goes on.
 fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>, draft: &mut Draft) -> bool {
     let step = Step::Sync { device, number };
-    if view.ledger.succeeded(&step) {
+    if view.ledger.succeeded(&step) || sabotaged!(SkipFlush) {
         return true;
     }
     let tries = if goal.on_dirty == OnDirty::Discard { 1 } else { goal.flush_tries };
@@ -402,6 +429,7 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
+    met!(FlushDisks);
     // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
     let blocks = ours.devices.iter().filter_map(|device| device.block());
     all_flushed(goal, blocks.map(|block| (block.name.clone(), block.number)), view, draft)
@@ -410,6 +438,9 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
 fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
     let Some(wwid) = &goal.wwid else { return };
+    if sabotaged!(KeepWwid) {
+        return;
+    }
     let paths = Step::ForgetPaths(wwid.clone());
     let had_devices =
         view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::DeleteDevice { .. }));
@@ -435,6 +466,7 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
                 }
         });
         if busy {
+            met!(Busy);
             draft.wait(format!("what is under way at {endpoint} to end"), None);
             continue;
         }
@@ -454,6 +486,9 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
                     && deleted_on(session.session.scsi_host, view)
             })
         };
+        if !mine && !view.claims.contains_key(endpoint) && served_us() {
+            met!(Unclaimed);
+        }
         if mine || (!view.claims.contains_key(endpoint) && served_us() && !view.ledger.succeeded(&step)) {
             draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
         }
@@ -463,7 +498,11 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
 /// Whether the endpoint's session has lost its connection. A scan below it then waits for as long as the session is to
 /// wait for a new one (`recovery_tmo`, 120 s by default), or until the logout: so nothing is gained by waiting for it.
 fn lost(endpoint: &Endpoint, view: &View<'_>) -> bool {
-    view.topology.session(endpoint).is_some_and(|session| !session.usable())
+    let lost = view.topology.session(endpoint).is_some_and(|session| !session.usable());
+    if lost {
+        met!(LostSession);
+    }
+    lost
 }
 
 /// Whether we took a device off that SCSI host.
@@ -477,6 +516,9 @@ fn deleted_on(scsi_host: bowline_host::ScsiHost, view: &View<'_>) -> bool {
 /// What is still there, one line each (D9).
 pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     let mut left = Vec::new();
+    if sabotaged!(SayClean) {
+        return left;
+    }
     let ours = Ours::of(goal, view);
     if let Some(map) = ours.map {
         left.push(format!("multipath map {} ({})", map.map.name, map.map.wwid));
@@ -501,11 +543,16 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
         if !mine && !tried {
             continue;
         }
+        let before = left.len();
         if let Some(session) = view.topology.session(&path.endpoint) {
             left.push(format!("session {} to {}", session.session.sid, path.endpoint));
         }
         if view.topology.record(&path.endpoint).is_some() {
             left.push(format!("node record of {}", path.endpoint));
+        }
+        if mine && left.len() == before {
+            // It keeps the next attachment's last one from logging out.
+            left.push(format!("bowline's own claim on {}", path.endpoint));
         }
     }
     left

@@ -9,6 +9,7 @@ use super::detach::Detach;
 use super::path::new_session;
 use super::{Step, View};
 use crate::policy::OnDirty;
+use crate::sabotage::{met, sabotaged};
 use crate::topology::{DeviceView, MapView};
 
 /// What a detach may take away.
@@ -30,7 +31,7 @@ impl<'a> Ours<'a> {
             wanted.filter_map(|path| session.device(path.lun))
         });
         let map = view.topology.map.as_ref();
-        if goal.on_dirty != OnDirty::NothingWritten {
+        if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
             return Self { devices: of_volume.collect(), map, whole: true };
         }
         let (devices, before): (Vec<_>, Vec<_>) =
@@ -40,7 +41,12 @@ impl<'a> Ours<'a> {
             !map.strangers.is_empty() || before.iter().any(in_map)
         };
         let own_map = map.filter(|map| !had_before(map));
-        let whole = before.is_empty() && own_map.is_some() == map.is_some();
+        // A stale device of another identity is no part of the volume.
+        let another = |device: &&DeviceView| {
+            let told = device.device.wwid.as_ref();
+            told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
+        };
+        let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
         Self { devices, map: own_map, whole }
     }
 }
@@ -60,6 +66,7 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
     };
     let endpoint = &session.session.endpoint;
     // Below a session of this process's making nothing was there before (C15).
+    met!(BroughtIn);
     if goal.scanned.contains(endpoint) || new_session(endpoint, view.ledger) {
         return true;
     }

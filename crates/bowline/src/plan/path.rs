@@ -1,5 +1,6 @@
 //! How far one path is, and what it needs next. The same rules serve single path and multipath (C4).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::Moment;
@@ -11,6 +12,7 @@ use super::{Step, View, backoff};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Ending, Ledger};
+use crate::sabotage::{met, sabotaged};
 use crate::topology::{DeviceView, SessionView, Topology};
 
 /// How far a path is.
@@ -87,6 +89,9 @@ fn given_up<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pro
         let reason = reads.next_back().map_or(String::new(), |(_, ending)| format!(": {}", ending.reason()));
         why = Some(format!("its disk {disk} could not be used{reason}"));
     }
+    if over {
+        met!(GivenUp);
+    }
     over.then(|| Progress::Failed(why.unwrap_or_else(|| "it was cleaned up".into())))
 }
 
@@ -101,13 +106,20 @@ fn claimed<'a>(path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
     let step = Step::PrepareRecord(endpoint.clone());
     let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
     let session = view.topology.session(endpoint).is_some();
-    // A record that is there was made; whether it was set, too, only the step's own ending tells.
     let unset =
         view.ledger.running(&step) || view.ledger.last(&step).is_some_and(|(_, ending)| !ending.is_ok());
-    if mine && !unset && (session || view.topology.record(endpoint).is_some()) {
+    let record = view.topology.record(endpoint).is_some() && prepared(endpoint, view);
+    if mine && !unset && (session || record) {
         return None;
     }
     Some(next_try(step, RECORD_TRIES, Duration::from_millis(200), view, "cannot prepare the node record"))
+}
+
+/// Whether the endpoint's record was set: one that is there was made, and no more. Only the step's own ending tells, or
+/// the claim, where another process has got as far as a login.
+pub(super) fn prepared(endpoint: &Endpoint, view: &View<'_>) -> bool {
+    view.claims.get(endpoint).is_some_and(|claim| claim.prepared)
+        || view.ledger.succeeded(&Step::PrepareRecord(endpoint.clone()))
 }
 
 /// A session must be logged in. Exit 15, "session exists", does not mean that it is.
@@ -123,11 +135,13 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
     }
     match view.ledger.last(&step) {
         Some((_, Ending::Ok)) if session.is_some() => {
+            met!(SessionComesBack);
             // It was up, and lost its connection: iscsid gets it back by itself, and a login would change nothing.
             let wake = Some(view.now + Duration::from_millis(250));
             Some(Progress::Waits { what: format!("iscsid to bring back the session to {endpoint}"), wake })
         }
         Some((when, Ending::Ok | Ending::Skipped(_))) if view.now < landing(goal, path, when, view) => {
+            met!(LoginMayLand);
             // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
             let wake = Some(view.now + Duration::from_millis(50));
             Some(Progress::Waits { what: format!("the session to {endpoint}"), wake })
@@ -140,6 +154,7 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         None if session.is_some() && view.ledger.tries(&step).next().is_none() => Some(Progress::Needs(step)),
         // A login begun now must be over while there is still time to clean up behind it (B1).
         _ if view.now + goal.login.bound() > goal.logins_end => {
+            met!(NoTimeForLogin);
             let last =
                 view.ledger.last(&step).map_or(String::new(), |(_, ending)| format!("; {}", ending.reason()));
             Some(Progress::Failed(format!("no time is left for a login{last}")))
@@ -171,7 +186,12 @@ fn scanned<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Prog
     let device = session.device(path.lun);
     let begun = view.ledger.tries(&scan).next().is_some();
     match device {
-        Some(device) if !begun && !goal.live && !new_session(&path.endpoint, view.ledger) => {
+        Some(device)
+            if !begun
+                && !goal.live
+                && !new_session(&path.endpoint, view.ledger)
+                && !sabotaged!(TrustStaleDevice) =>
+        {
             Some(stale(path, device, view))
         }
         Some(_) if !view.ledger.running(&scan) => None,
@@ -195,11 +215,19 @@ pub(super) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
     new_session(&path.endpoint, ledger) || ledger.entries().iter().any(|entry| scans(&entry.step))
 }
 
+/// Endpoints below which what sysfs says of a device proves nothing (B3).
+pub fn unproven(goal: &Attach, ledger: &Ledger) -> BTreeSet<Endpoint> {
+    let old = goal.paths.iter().filter(|path| !goal.live && !is_new(path, ledger));
+    old.map(|path| path.endpoint.clone()).collect()
+}
+
 /// A scan that found nothing is tried again `scan_attempts` times in all: the target may still be mapping.
 fn rescan<'a>(goal: &Attach, path: &WantedPath, scan: Step, view: &View<'a>) -> Progress<'a> {
     let tries = view.ledger.tries(&scan).count() as u32;
     let Some((when, ending)) = view.ledger.last(&scan) else { return Progress::Needs(scan) };
+    met!(ScanAgain);
     if tries >= goal.scan_attempts {
+        met!(NotExported);
         return Progress::Failed(match ending {
             Ending::Ok => not_exported(path),
             other => format!("scan for LUN {}: {}", path.lun, other.reason()),
@@ -225,6 +253,7 @@ fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progres
     let held: Vec<String> = stacked.chain(open).collect();
     let name = device.block().map_or(device.device.hctl.to_string(), |block| block.name.to_string());
     if !held.is_empty() {
+        met!(StaleHeld);
         return Progress::Refused(
             Error::new(
                 ErrorKind::Identity,
@@ -238,6 +267,7 @@ fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progres
             .hint(format!("find out who uses {name}; once nothing holds it, connect again")),
         );
     }
+    met!(StaleFree);
     let step = Step::DeleteDevice {
         hctl: device.device.hctl,
         block: device.block().map(|b| b.name.clone()),

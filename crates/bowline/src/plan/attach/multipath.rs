@@ -9,8 +9,9 @@ use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step, t
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
-use crate::plan::path::Progress;
+use crate::plan::path::{self, Progress};
 use crate::plan::{Decision, Draft, Step, View};
+use crate::sabotage::met;
 use crate::topology::{DeviceView, MapView, SessionView};
 
 /// The grace, where the caller chose none, is as long as the first path took, within these.
@@ -79,10 +80,12 @@ fn enough(
     view: &View<'_>,
 ) -> Result<(), Option<Moment>> {
     let Enough::Quorum { paths, grace } = goal.enough else { return Err(None) };
-    let preparing = |p: &Progress<'_>| matches!(p, Progress::Needs(Step::PrepareRecord(_)));
-    let prepared = progress
-        .iter()
-        .all(|(path, p)| !preparing(p) && !view.ledger.running(&Step::PrepareRecord(path.endpoint.clone())));
+    // Also while the step is tried again, there is nothing to log in with.
+    let preparing = |path: &WantedPath, p: &Progress<'_>| match p {
+        Progress::Needs(_) | Progress::Waits { .. } => !path::prepared(&path.endpoint, view),
+        _ => false,
+    };
+    let prepared = !progress.iter().any(|(path, p)| preparing(path, p));
     let took = verified.since(goal.began).clamp(SHORTEST_GRACE, LONGEST_GRACE);
     let until = verified + grace.unwrap_or(took);
     match prepared && active(progress, view) >= paths.min(goal.paths.len()) && view.now >= until {
@@ -114,6 +117,7 @@ fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<
     if there >= wanted {
         return Decision::Done;
     }
+    met!(TooFewPaths);
     let mut error = Error::new(
         ErrorKind::NotAttached,
         format!("only {there} of the {wanted} paths asked for could be had"),
@@ -148,6 +152,7 @@ fn claim(
     if !progress.iter().any(|(path, p)| told(goal, path, p, view).is_some_and(shows)) {
         return first_scan(draft, progress, view);
     }
+    met!(ClaimIdentity);
     let step = Step::ClaimWwid(wwid.clone());
     draft.want(view, step.clone(), 3, Duration::from_millis(200));
     let began = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
@@ -171,6 +176,7 @@ fn first_scan(draft: &mut Draft, progress: &[(&WantedPath, Progress<'_>)], view:
                 _ => None,
             });
             let Some(first) = first else { return false };
+            met!(FirstScan);
             draft.steps.push(first.clone());
             view.now + CLAIM_PATIENCE
         }
@@ -184,6 +190,7 @@ fn first_scan(draft: &mut Draft, progress: &[(&WantedPath, Progress<'_>)], view:
 
 /// Connecting what is connected changes nothing (C16): a read proves that it still works.
 fn still_there(map: &MapView, verified: Option<Moment>, view: &View<'_>) -> Decision {
+    met!(StillThere);
     if verified.is_some() {
         return Decision::Done;
     }
@@ -227,6 +234,7 @@ fn advance(
         let wake = Some(view.now + Duration::from_millis(500));
         draft.wait(format!("udev to finish with {}", block.name), wake);
     } else if !map.has(block.number) && device.device.wwid.is_some() {
+        met!(TellPath);
         let step = Step::AddPath(block.name.clone());
         // multipathd says `ok` also when it keeps the path as an orphan, so every try counts.
         if view.ledger.running(&step) || view.ledger.tries(&step).count() < ADD_PATH_TRIES {
@@ -250,6 +258,7 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
         }
         return;
     };
+    met!(FormMap);
     let add_map = Step::AddMap(wwid.clone());
     let add_path = Step::AddPath(block.name.clone());
     let tries = view.ledger.tries(&add_map).count();
@@ -265,7 +274,11 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
 
 /// multipathd has said of this disk, which udev is done with, that its configuration excludes it.
 fn blacklisted(device: &BlockName, view: &View<'_>) -> bool {
-    matches!(view.ledger.last(&Step::AddPath(device.clone())), Some((_, Ending::Final(_))))
+    let excluded = matches!(view.ledger.last(&Step::AddPath(device.clone())), Some((_, Ending::Final(_))));
+    if excluded {
+        met!(Blacklisted);
+    }
+    excluded
 }
 
 /// What multipathd answered when it was asked for the map, or for a path of it that it will never take.
@@ -288,6 +301,7 @@ fn without_map(
     if goal.allow_single_device && view.topology.map.is_none() {
         for (_, p) in progress {
             let Progress::Present(device) = p else { continue };
+            met!(SingleInstead);
             match read_device(device, view) {
                 Some(Ok(())) => return Decision::Done,
                 Some(Err(step)) => {

@@ -11,6 +11,7 @@ use crate::plan::detach::{self, Detach};
 use crate::plan::path::Progress;
 use crate::plan::{Decision, Draft, Step, View};
 use crate::policy::OnDirty;
+use crate::sabotage::met;
 use crate::topology::DeviceView;
 
 /// Longer than multipath waits for a second path.
@@ -61,6 +62,7 @@ pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view
 /// The disk of a live attachment stays the one, whether it can be read now or not: it may hold data that is not
 /// written yet, and another path beside it would be a second one (C14, C16).
 fn live_single(goal: &Attach, device: Option<&DeviceView>, view: &View<'_>) -> Decision {
+    met!(LiveSingle);
     let mut draft = Draft::default();
     let usable = match (device, &view.topology.map) {
         (Some(device), _) => usable_single(&mut draft, device, view),
@@ -90,6 +92,7 @@ fn live_single(goal: &Attach, device: Option<&DeviceView>, view: &View<'_>) -> D
 /// is handed out: two users of one volume, past each other's caches, would lose data. `None`: not usable.
 fn usable_single(draft: &mut Draft, device: &DeviceView, view: &View<'_>) -> Option<bool> {
     if let Some(map) = &view.topology.map {
+        met!(MappedAnyway);
         if read_from(map, view).is_some() {
             return Some(true);
         }

@@ -169,7 +169,7 @@ impl World {
     /// A claim of those attachments on a record and session that bowline made.
     pub(super) fn claimed_by(mut self, n: u8, users: &[&str]) -> Self {
         let claim = self.claims.entry(endpoint(n)).or_insert_with(|| Claim::new(endpoint(n)));
-        (claim.made_record, claim.made_session) = (true, true);
+        (claim.made_record, claim.made_session, claim.prepared) = (true, true, true);
         claim.users = users.iter().map(|user| (*user).to_owned()).collect();
         self
     }

@@ -216,6 +216,28 @@ fn c1_what_was_there_before_the_connect_is_left_alone() {
     assert_eq!(leftovers(&undo_of(&[1]), &given_up.view()), Vec::<String>::new());
 }
 
+/// C1, C9: a stale device of another volume at one of the portals keeps nothing of ours on the wwids file.
+#[test]
+fn c1_c9_a_device_of_another_volume_keeps_no_identity_on_file() {
+    let mut world = World::new().ok(prepare(1)).logged_in(1).disk(1).on_file();
+    world = world.with_disk(1, |view| view.device.wwid = Some(wwid_ending(2)));
+    let goal = Detach { wwid: Some(wwid()), ..undo_of(&[1]) };
+    assert!(steps(world.detach(&goal)).contains(&Step::ForgetWwid(wwid())));
+    assert!(leftovers(&goal, &world.view()).contains(&format!("wwids entry {}", wwid())));
+}
+
+/// D9: a claim that could not be given up is named, though session and record are gone.
+#[test]
+fn d9_a_claim_that_stays_is_named() {
+    let world = World::new().claimed_by(1, &[ID]);
+    assert_eq!(
+        leftovers(&detach_of(&[1]), &world.view()),
+        [format!("bowline's own claim on {}", endpoint(1))]
+    );
+    let others = World::new().claimed_by(1, &["bl-000000000002"]);
+    assert_eq!(leftovers(&detach_of(&[1]), &others.view()), Vec::<String>::new());
+}
+
 /// C1: multipathd has added the disk that we brought in to the map that was there.
 #[test]
 fn c1_our_disk_goes_out_of_a_map_that_was_there_before() {

@@ -61,6 +61,15 @@ fn d7_partitions_are_flushed_with_the_device_below_them() {
     assert!(error.to_string().contains("a write to dm-4 is lost"), "{error}");
 }
 
+/// D11: the kernel tells of a lost write once, so it is passed on also where the volume is refused for its users.
+#[test]
+fn d11_a_lost_write_is_told_beside_a_user() {
+    let lost = mapped().opener("dd").ended(sync_map(), Ending::Final("EIO".into()));
+    let error = refusal(lost.detach(&detach_of(&[1, 2])));
+    assert!(error.message.contains("in use"), "{error}");
+    assert!(error.causes.iter().any(|cause| cause.contains("a write to dm-3 is lost")), "{error}");
+}
+
 /// D7: partitions' maps have the map open, and nobody's last close is in that.
 #[test]
 fn d7_a_partition_is_not_taken_for_a_last_close() {

@@ -9,7 +9,7 @@ use bowline_host::{Lun, ScsiHost};
 use super::build::*;
 use crate::ledger::Ending;
 use crate::plan::attach::Attach;
-use crate::plan::path::{Progress, progress};
+use crate::plan::path::{Progress, progress, unproven};
 use crate::plan::{Step, backoff};
 use crate::policy::LoginPolicy;
 
@@ -92,6 +92,25 @@ fn c4_an_iscsid_that_is_away_for_seven_seconds_is_waited_for() {
     }
     assert!(world.now.since(began) > Duration::from_secs(7));
     assert_eq!(failure(&world, &once), "login: iscsid does not run");
+}
+
+/// B2, C15: a record that another process has made need not have been set; only a login tells that it was.
+#[test]
+fn c15_a_record_that_was_made_and_not_set_is_set_before_a_login() {
+    let mut world = World::new().prepared(1);
+    assert_eq!(of(&world, &attach_to(&[1]), 1), Progress::Needs(login(1)));
+    world.claims.get_mut(&endpoint(1)).unwrap().prepared = false;
+    assert_eq!(of(&world, &attach_to(&[1]), 1), Progress::Needs(prepare(1)));
+    assert_eq!(of(&world.ok(prepare(1)), &attach_to(&[1]), 1), Progress::Needs(login(1)));
+}
+
+/// B3: a device that no scan of ours has brought in proves nothing, neither an identity nor a map.
+#[test]
+fn b3_a_device_of_before_proves_nothing() {
+    let world = World::new().logged_in(1).disk(1).logged_in(2).disk(2).ok(scan(2));
+    let goal = attach_to(&[1, 2]);
+    assert_eq!(unproven(&goal, &world.ledger), [endpoint(1)].into());
+    assert_eq!(unproven(&Attach { live: true, ..goal }, &world.ledger), [].into());
 }
 
 /// C4: the number of scans is a setting of its own.

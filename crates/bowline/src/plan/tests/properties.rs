@@ -290,7 +290,13 @@ proptest! {
                     });
                     prop_assert!(!theirs && map.strangers.is_empty(), "{} of somebody's", step);
                 }
-                Step::ForgetWwid(_) => prop_assert!(!OURS.iter().any(&somebody_s), "{}", step),
+                Step::ForgetWwid(wwid) => {
+                    let its = |n: &u8| {
+                        let told = &world.topology.device(&path(*n)).unwrap().device.wwid;
+                        told.as_ref().is_none_or(|told| told == wwid)
+                    };
+                    prop_assert!(!OURS.iter().any(|n| somebody_s(n) && its(n)), "{}", step);
+                }
                 Step::Sync { .. } => prop_assert!(false, "nothing was written"),
                 _ => {}
             }
