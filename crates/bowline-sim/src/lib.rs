@@ -6,11 +6,13 @@
 //!
 //! - [`scenario`]: what a seed stands for: host, storage, who does what, and what goes wrong;
 //! - [`drive`]: plays a scenario; [`check`]: what must hold after every verb and in the end;
+//! - [`conform`]: plays the cases that the laboratory plays as well;
 //! - [`model`]: what exists; [`host`]: one bowline process on it; [`executor`]: virtual time;
 //! - [`shrink`]: the least of a scenario that still fails.
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod conform;
 pub mod drive;
 pub mod executor;
 pub mod faults;

@@ -9,12 +9,14 @@
 )]
 
 mod campaign;
+mod listed;
 mod replay;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,6 +46,15 @@ pub struct Args {
     /// So many seeds from here on as well
     #[arg(long, value_name = "S")]
     also: Option<u64>,
+    /// Play the cases of this folder instead, which the laboratory plays as well, and print their records as JSON
+    #[arg(long, value_name = "FOLDER")]
+    conformance: Option<PathBuf>,
+    /// Of these cases, tell also what happens
+    #[arg(long, requires = "conformance")]
+    trace: bool,
+    /// Only these cases
+    #[arg(value_name = "NAME", requires = "conformance")]
+    names: Vec<String>,
     /// Find every deliberate fault of the engine, and tell by which seed and how soon
     #[cfg(feature = "sabotage")]
     #[arg(long)]
@@ -55,6 +66,9 @@ fn main() -> ExitCode {
     #[cfg(feature = "sabotage")]
     if args.sabotage {
         return sabotage::main();
+    }
+    if let Some(folder) = &args.conformance {
+        return listed::main(folder, &args.names, args.trace);
     }
     match (args.seed, args.runs, args.minutes) {
         (Some(seed), None, None) => {

@@ -218,6 +218,7 @@ impl Scenario {
                     portals: BTreeSet::new(),
                     luns: BTreeMap::new(),
                     chap: chap.clone(),
+                    chap_in: None,
                 });
                 target.portals.insert(portal);
                 target.luns.insert(self.lun(volume), volume);

@@ -87,6 +87,30 @@ impl World {
         }
     }
 
+    /// Whether the target lets nobody write to a block device.
+    pub fn is_read_only(&self, block: BlockId) -> bool {
+        match block {
+            BlockId::Disk(id) => {
+                self.disks.get(&id).is_some_and(|disk| self.storage.volumes[disk.volume].read_only)
+            }
+            BlockId::Map(id) => self.maps.get(&id).is_some_and(|map| {
+                self.storage.volumes.iter().any(|volume| volume.read_only && volume.wwid() == map.wwid)
+            }),
+        }
+    }
+
+    /// Whether a flush of a block device is sent to the target.
+    fn has_write_cache(&self, block: BlockId) -> bool {
+        match block {
+            BlockId::Disk(id) => {
+                self.disks.get(&id).is_none_or(|disk| self.storage.volumes[disk.volume].write_cache)
+            }
+            BlockId::Map(id) => self.maps.get(&id).is_none_or(|map| {
+                self.storage.volumes.iter().any(|volume| volume.write_cache && volume.wwid() == map.wwid)
+            }),
+        }
+    }
+
     /// Below /sys, without that prefix: of a disk below its session's SCSI host, of a map among the virtual ones.
     pub fn devpath(&self, block: BlockId) -> Option<String> {
         match block {
@@ -158,7 +182,10 @@ pub async fn write_back(sim: &Sim, block: BlockId) {
 /// fsync: writes what is dirty, flushes the target's cache, tells of a lost write once.
 pub async fn fsync(sim: &Sim, block: BlockId) -> Result<(), i32> {
     write_back(sim, block).await;
-    let flushed = commands(sim, block, 1).await;
+    let flushed = match sim.with(|world| world.has_write_cache(block)) {
+        true => commands(sim, block, 1).await.map(drop),
+        false => Ok(()),
+    };
     let lost = sim.with(|world| world.cache(block).map(|cache| std::mem::take(&mut cache.error)));
     match (lost, flushed) {
         (Some(true), _) => Err(EIO),

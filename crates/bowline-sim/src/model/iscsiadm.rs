@@ -65,6 +65,7 @@ async fn login(sim: &Sim, iqn: &str, portal: usize) -> i32 {
             scans: setting("node.session.scan").as_deref() != Some("manual"),
             secret: setting(database::RECORD_SECRET_KEY)
                 .filter(|_| setting("node.session.auth.authmethod").as_deref() == Some("CHAP")),
+            secret_in: setting("node.session.auth.password_in"),
         })
     });
     if terms.as_ref().is_some_and(|terms| terms.scans) {

@@ -72,6 +72,8 @@ pub struct Terms {
     pub scans: bool,
     /// The CHAP secret.
     pub secret: Option<String>,
+    /// The secret that the target has to prove itself with.
+    pub secret_in: Option<String>,
 }
 
 /// iscsiadm's exit codes that are met here (open-iscsi 2.1.8 `include/iscsi_err.h`).
@@ -237,6 +239,9 @@ async fn negotiate(sim: &Sim, iqn: &str, portal: usize, terms: &Terms, limit: Du
             None => Some(code::FATAL_LOGIN),
             Some(target) if target.chap.is_some() && terms.secret.is_none() => Some(code::AUTHENTICATION),
             Some(target) if target.chap.is_some() && target.chap != terms.secret => Some(code::FATAL_LOGIN),
+            Some(target) if terms.secret_in.is_some() && target.chap_in != terms.secret_in => {
+                Some(code::FATAL_LOGIN)
+            }
             Some(_) => None,
         };
         (refused, world.links[portal].connects())

@@ -11,6 +11,11 @@ pub struct Volume {
     pub sectors: u64,
     /// Writes that have arrived.
     pub written: BTreeSet<u64>,
+    /// It has a write-back cache: only then does the kernel send a flush to it (Linux 6.1 `sd_read_cache_type`,
+    /// `blkdev_issue_flush`).
+    pub write_cache: bool,
+    /// It lets nobody write.
+    pub read_only: bool,
 }
 
 /// A target.
@@ -24,6 +29,8 @@ pub struct Target {
     pub luns: BTreeMap<u64, usize>,
     /// What it asks for in CHAP: the secret.
     pub chap: Option<String>,
+    /// What it proves itself with, where it is asked (mutual CHAP).
+    pub chap_in: Option<String>,
 }
 
 /// Everything on the other side of the network.
@@ -39,7 +46,8 @@ impl Volume {
     /// Number `n`.
     pub fn new(n: usize) -> Self {
         let naa = format!("6001405{:0>25x}", 0x00b2_a3f1_e9c0_d84d_u64 + n as u64);
-        Self { naa, sectors: 2_097_152 + n as u64 * 2048, written: BTreeSet::new() }
+        let sectors = 2_097_152 + n as u64 * 2048;
+        Self { naa, sectors, written: BTreeSet::new(), write_cache: true, read_only: false }
     }
 
     /// Its identity in multipath's words (interfaces: a naa `wwid` is `3` and the digits).

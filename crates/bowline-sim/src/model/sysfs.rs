@@ -231,7 +231,7 @@ fn of_block(world: &World, block: &Block, rest: &[&str]) -> View<Vec<u8>> {
     match rest {
         ["dev"] => line(format_args!("{}:{}", block.number.0, block.number.1)),
         ["size"] => line(block.sectors),
-        ["ro"] => line(0),
+        ["ro"] => line(u8::from(world.is_read_only(block.id))),
         ["dm", "name"] => of_map(|map| map.name.clone()),
         ["dm", "uuid"] => of_map(|map| format!("mpath-{}", map.wwid)),
         _ => absent(),
