@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the project's own commands. One file or folder for each; this one only chooses.
 
 mod cargo;
+mod conformance;
 mod demo;
 mod experiment;
 mod lab;
@@ -30,6 +31,8 @@ enum Command {
     Bench(experiment::BenchArgs),
     /// Play scenarios on the simulated host: `--seed S`, `--runs N`, `--minutes M`
     Sim(sim::Args),
+    /// Play the cases of lab/conformance on the simulated host and on a real kernel, and compare what the engine sees
+    Conformance(conformance::Args),
     /// Print which tests prove which requirement, and fail when one is not proved
     Proof(proof::ProofArgs),
     /// Prove that the lint bites that keeps clocks, threads and files out of engine, seam and simulated host
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Experiment(args) => experiment::main(&args),
         Command::Bench(args) => experiment::bench(&args),
         Command::Sim(args) => sim::main(&args),
+        Command::Conformance(args) => conformance::main(&args),
         Command::Proof(args) => proof::main(&args),
         Command::LintBites => lint_bites::main(),
     }

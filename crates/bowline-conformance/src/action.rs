@@ -117,7 +117,7 @@ pub struct Disconnect {
 /// What is waited for. None takes longer than a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// So many paths of the volume's map are used by the kernel.
+    /// The volume's map can be used, has so many paths, and the kernel uses all of them.
     Paths {
         /// How many.
         count: usize,
@@ -135,6 +135,8 @@ pub enum Wait {
     NoFinisher,
     /// Whoever closes a device hangs in it.
     CloserHangs,
+    /// udev has nothing under way, so it has no device open.
+    Udev,
     /// So many seconds are over.
     Seconds(u64),
 }
@@ -300,6 +302,7 @@ fn wait(words: &[&str]) -> Option<Wait> {
         }
         ["no", "finisher"] => Wait::NoFinisher,
         ["closer", "hangs"] => Wait::CloserHangs,
+        ["udev"] => Wait::Udev,
         [time] => Wait::Seconds(seconds(time)?),
         _ => return None,
     })

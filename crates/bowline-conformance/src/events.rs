@@ -11,16 +11,37 @@ use crate::answer::number_of;
 /// Which path each disk belongs to, by its name: told by events, and by looking.
 pub type Devices = BTreeMap<String, usize>;
 
-/// The events of one verb: by path, and of the volume. Some say nothing of the host.
-pub fn of(events: &[Value], portals: &[Portal], devices: &mut Devices) -> Value {
+/// Told or not depending on who is first: another process that holds a lock, multipathd that makes the map unasked.
+const UNPROMISED: [&str; 4] = ["note", "waiting_for_lock", "map_requested", ""];
+
+/// How a verb ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It reached its goal.
+    Well,
+    /// It did not: how far each path had come by then depends on who was first, and only its end is promised.
+    Failed,
+}
+
+/// The events of one verb: by path, and of the volume.
+pub fn of(events: &[Value], ended: Ended, portals: &[Portal], devices: &mut Devices) -> Value {
     let mut by: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for event in events {
         let name = event["event"].as_str().unwrap_or_default();
-        // How long another process holds a lock is nobody's promise.
-        if matches!(name, "note" | "waiting_for_lock" | "") {
+        if UNPROMISED.contains(&name) {
             continue;
         }
-        by.entry(subject(event, portals, devices)).or_default().push(name);
+        let names = by.entry(subject(event, portals, devices)).or_default();
+        // What is tried again is told again; how often depends on how long others take.
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
+    for (who, names) in &mut by {
+        logged_in_first(names);
+        if ended == Ended::Failed && who != VOLUME {
+            names.drain(..names.len() - 1);
+        }
     }
     let told = by.into_iter().map(|(who, names)| (who, json!(names.join(" "))));
     let mut told: Map<String, Value> = told.collect();
@@ -30,6 +51,20 @@ pub fn of(events: &[Value], portals: &[Portal], devices: &mut Devices) -> Value 
     }
     Value::Object(told)
 }
+
+/// That a path is logged in is told when iscsiadm has ended; its session may be seen, and scanned, before that.
+fn logged_in_first(names: &mut Vec<&str>) {
+    let place = |names: &[&str], name: &str| names.iter().position(|found| *found == name);
+    if let (Some(scanning), Some(logged_in)) = (place(names, "path_scanning"), place(names, "path_logged_in"))
+        && scanning < logged_in
+    {
+        let name = names.remove(logged_in);
+        names.insert(scanning, name);
+    }
+}
+
+/// What is of no path.
+const VOLUME: &str = "volume";
 
 /// Whom an event is of: a path, or the volume.
 fn subject(event: &Value, portals: &[Portal], devices: &mut Devices) -> String {
@@ -42,7 +77,7 @@ fn subject(event: &Value, portals: &[Portal], devices: &mut Devices) -> String {
         return format!("path {number}");
     }
     let number = device.and_then(|device| devices.get(device));
-    number.map_or_else(|| "volume".to_owned(), |number| format!("path {number}"))
+    number.map_or_else(|| VOLUME.to_owned(), |number| format!("path {number}"))
 }
 
 /// What was told before what it follows from.
@@ -105,13 +140,25 @@ mod tests {
             event("map_ready", None, None),
         ];
         let mut devices = Devices::new();
-        let told = of(&events, &portals(), &mut devices);
+        let told = of(&events, Ended::Well, &portals(), &mut devices);
         let expected = json!({
             "path 1": "path_logged_in", "path 2": "path_logged_in device_appeared", "volume": "map_ready"
         });
         assert_eq!(told, expected);
         let events = [event("flushed", None, Some("dm-0")), event("device_gone", None, Some("sdb"))];
-        assert_eq!(of(&events, &portals(), &mut devices), json!({"path 2": "device_gone", "volume": "flushed"}));
+        assert_eq!(of(&events, Ended::Well, &portals(), &mut devices), json!({"path 2": "device_gone", "volume": "flushed"}));
+    }
+
+    #[test]
+    fn of_a_failure_only_the_end_of_each_path() {
+        let events = [
+            event("path_preparing", Some(1), None),
+            event("path_scanning", Some(1), None),
+            event("path_logged_in", Some(1), None),
+        ];
+        let told = |ended| of(&events, ended, &portals(), &mut Devices::new())["path 1"].clone();
+        assert_eq!(told(Ended::Well), "path_preparing path_logged_in path_scanning");
+        assert_eq!(told(Ended::Failed), "path_scanning");
     }
 
     #[test]
@@ -124,7 +171,7 @@ mod tests {
             event("path_logging_out", Some(1), None),
             event("device_gone", None, Some("sda")),
         ];
-        let told = of(&events, &portals(), &mut Devices::new());
+        let told = of(&events, Ended::Well, &portals(), &mut Devices::new());
         assert_eq!(told["out of order"].as_array().map(Vec::len), Some(3), "{told}");
     }
 }

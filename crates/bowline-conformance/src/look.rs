@@ -110,8 +110,8 @@ fn volume(host: &dyn Host, known: &Known) -> Result<Value, String> {
 fn of_session(session: &SessionView) -> &'static str {
     match session.session.state {
         SessionState::LoggedIn => "session",
-        SessionState::Failed => "session failed",
-        SessionState::Free => "session free",
+        // One comes of the other with time.
+        SessionState::Failed | SessionState::Free => "session lost",
         SessionState::Unknown => "session in an unknown state",
     }
 }
@@ -120,8 +120,7 @@ fn of_device(session: &SessionView, path: &WantedPath, map: Option<&MapView>) ->
     let Some(view) = session.device(path.lun) else { return Vec::new() };
     let state = match view.device.state {
         DeviceState::Running => "device",
-        DeviceState::Blocked => "device blocked",
-        DeviceState::Offline => "device offline",
+        DeviceState::Blocked | DeviceState::Offline => "device lost",
         DeviceState::Going => "device going",
         DeviceState::Unknown => "device in an unknown state",
     };
@@ -150,13 +149,14 @@ fn of_map(view: &MapView, known: &Known) -> String {
     format!("{ready}, {named}, {} paths{rest}", view.map.paths.len())
 }
 
-/// How many paths of the volume's map the kernel uses, and how many devices there are.
+/// How many paths the volume's map has, where it can be used and the kernel uses all of them (else none), and how many devices there are.
 ///
 /// # Errors
 /// The host cannot be observed.
 pub fn in_use(host: &dyn Host, known: &Known) -> Result<(usize, usize), String> {
     let topology = topology(host, known)?;
-    let active = topology.map.as_ref().map_or(0, |view| view.map.paths.iter().filter(|p| p.active).count());
+    let whole = |view: &&MapView| view.ready() && view.map.paths.iter().all(|path| path.active);
+    let active = topology.map.as_ref().filter(whole).map_or(0, |view| view.map.paths.len());
     let devices = topology.devices_of(&known.paths).count();
     Ok((active, devices))
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Others, Wait};
 use crate::case::Case;
-use crate::events::{self, Devices};
+use crate::events::{self, Devices, Ended};
 use crate::look::{self, Known};
-use crate::stage::Stage;
+use crate::stage::{Answer, Stage};
 use crate::{answer, connection, others};
 
 /// No step waits longer for something to be so.
@@ -34,6 +34,10 @@ pub async fn play(case: &Case, stage: &mut impl Stage) -> Result<Vec<Value>, Str
     Ok(record)
 }
 
+fn ended(answer: &Answer) -> Ended {
+    if answer.code == 0 { Ended::Well } else { Ended::Failed }
+}
+
 struct Player<'a, S> {
     stage: &'a mut S,
     /// What the case has named so far, each as `volume 1` or `volume 2 at LUN 1`.
@@ -54,7 +58,7 @@ impl<S: Stage> Player<'_, S> {
                 if let Some(node) = answer.said["device_node"].as_str() {
                     self.nodes.insert(how.volume, node.to_owned());
                 }
-                let told = events::of(&answer.events, &portals, &mut self.devices);
+                let told = events::of(&answer.events, ended(&answer), &portals, &mut self.devices);
                 json!({
                     "answer": answer::of_connect(&answer, &portals, &known.wwid),
                     "told": told,
@@ -67,7 +71,7 @@ impl<S: Stage> Player<'_, S> {
                 let portals: Vec<_> = known.paths.iter().map(|path| path.endpoint.portal).collect();
                 self.learn(&known)?;
                 let answer = self.stage.disconnect(&data, how).await?;
-                let told = events::of(&answer.events, &portals, &mut self.devices);
+                let told = events::of(&answer.events, ended(&answer), &portals, &mut self.devices);
                 json!({
                     "answer": answer::of_disconnect(&answer, &portals),
                     "told": told,
@@ -87,7 +91,7 @@ impl<S: Stage> Player<'_, S> {
                 self.wait(*wait).await?;
                 // Of what else goes on meanwhile, time tells nothing that could be compared.
                 match wait {
-                    Wait::CloserHangs => return Ok(None),
+                    Wait::CloserHangs | Wait::Udev | Wait::Devices { .. } => return Ok(None),
                     _ => json!({ "host": self.look()? }),
                 }
             }
@@ -148,9 +152,13 @@ impl<S: Stage> Player<'_, S> {
     }
 
     async fn wait(&mut self, wait: Wait) -> Result<(), String> {
-        if let Wait::Seconds(seconds) = wait {
-            self.stage.pause(Duration::from_secs(seconds)).await;
-            return Ok(());
+        match wait {
+            Wait::Seconds(seconds) => {
+                self.stage.pause(Duration::from_secs(seconds)).await;
+                return Ok(());
+            }
+            Wait::Udev => return self.stage.settle().await,
+            _ => {}
         }
         let end = self.stage.host().now() + PATIENCE;
         loop {
@@ -159,7 +167,7 @@ impl<S: Stage> Player<'_, S> {
                 Wait::Devices { count, volume } => self.in_use(volume)?.1 == count,
                 Wait::NoFinisher => !self.stage.finisher_runs(),
                 Wait::CloserHangs => self.stage.closer_hangs(),
-                Wait::Seconds(_) => true,
+                Wait::Seconds(_) | Wait::Udev => true,
             };
             if is_so {
                 return Ok(());

@@ -67,6 +67,9 @@ pub trait Stage {
     /// Whether somebody hangs in the closing of a device.
     fn closer_hangs(&self) -> bool;
 
+    /// Waits until udev has nothing under way.
+    fn settle(&self) -> impl Future<Output = Result<(), String>>;
+
     /// Lets time pass.
     fn pause(&self, time: Duration) -> impl Future<Output = ()>;
 

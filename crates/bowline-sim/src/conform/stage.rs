@@ -179,6 +179,12 @@ impl Stage for SimStage {
         self.somebody_closes()
     }
 
+    async fn settle(&self) -> Result<(), String> {
+        let busy = |world: &World| world.processes.values().any(|process| process.command == "(udev-worker)");
+        self.sim.until(|world| (!busy(world)).then_some(())).await;
+        Ok(())
+    }
+
     async fn pause(&self, time: Duration) {
         self.sim.sleep(time).await;
     }

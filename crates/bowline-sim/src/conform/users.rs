@@ -15,6 +15,7 @@ impl SimStage {
             return Ok(false);
         }
         let used = model::begin_use(&self.sim, node, 1).ok_or_else(|| format!("{node} is not there"))?;
+        let _ = blocks::fsync(&self.sim, used.block).await;
         model::end_use(&self.sim, &used, PATIENCE).await;
         self.written.entry(volume).or_default().extend(&used.writes);
         Ok(self.sim.with(|world| used.writes.is_subset(&world.storage.volumes[volume as usize].written)))

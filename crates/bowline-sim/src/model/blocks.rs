@@ -100,7 +100,7 @@ impl World {
     }
 
     /// Whether a flush of a block device is sent to the target.
-    fn has_write_cache(&self, block: BlockId) -> bool {
+    pub fn has_write_cache(&self, block: BlockId) -> bool {
         match block {
             BlockId::Disk(id) => {
                 self.disks.get(&id).is_none_or(|disk| self.storage.volumes[disk.volume].write_cache)

@@ -86,6 +86,10 @@ impl World {
             return Fate::Ends(Err(EIO));
         }
         let Some(session) = self.sessions.get(&found.sid) else { return Fate::Ends(Err(EIO)) };
+        // Also to a disk on its way out (Linux 6.1 `iscsi_session_chkready`).
+        if session.offline {
+            return Fate::Ends(Err(EIO));
+        }
         if session.state != SessionState::LoggedIn || !self.links[session.portal].answers() {
             return Fate::Held;
         }
@@ -97,7 +101,8 @@ impl World {
         self.disks.get(&disk).is_some_and(|disk| {
             !matches!(disk.state, DiskState::Offline | DiskState::TransportOffline)
                 && self.sessions.get(&disk.sid).is_some_and(|session| {
-                    session.state != SessionState::LoggedIn || !self.links[session.portal].answers()
+                    !session.offline
+                        && (session.state != SessionState::LoggedIn || !self.links[session.portal].answers())
                 })
         })
     }
@@ -288,7 +293,10 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
     };
     if online {
         blocks::write_back(sim, BlockId::Disk(id)).await;
-        let _ = command(sim, id, 1).await;
+        // Linux 6.1 `sd_shutdown`.
+        if sim.with(|world| world.has_write_cache(BlockId::Disk(id))) {
+            let _ = command(sim, id, 1).await;
+        }
     }
     sim.with(|world| world.remove_disk(id));
     Ok(())
