@@ -50,7 +50,9 @@ pub fn host(host: &dyn Host, volumes: &BTreeMap<String, Known>) -> Result<Value,
     for report in &inspection.attachments {
         let owner = volumes.iter().find(|(_, known)| bowline::journal::id_of(&known.paths) == report.id);
         let name = owner.map_or("another volume", |(name, _)| name.as_str());
-        let (phase, problems) = (&report.phase, report.problems.len());
+        // That a path is not in use is seen below, of each.
+        let problems = report.problems.iter().filter(|problem| !problem.starts_with("path ")).count();
+        let phase = &report.phase;
         let state = format!("{phase}, {problems} problems, {} missing", report.missing.len());
         seen.insert(format!("attachment of {name}"), json!(state));
     }
@@ -96,7 +98,7 @@ fn volume(host: &dyn Host, known: &Known) -> Result<Value, String> {
         }
     }
     if let Some(view) = &topology.map {
-        seen.insert("map".into(), json!(of_map(view, known)));
+        seen.insert("map".into(), json!(of_map(&topology, view, known)));
     }
     if topology.wwid_on_file {
         seen.insert("wwid".into(), json!("on file"));
@@ -124,6 +126,10 @@ fn of_device(session: &SessionView, path: &WantedPath, map: Option<&MapView>) ->
         DeviceState::Going => "device going",
         DeviceState::Unknown => "device in an unknown state",
     };
+    if matches!(view.device.state, DeviceState::Blocked | DeviceState::Offline) {
+        // multipathd looks at a path every 5 to 20 s, so whether it has noticed yet tells nothing.
+        return vec![state.to_owned()];
+    }
     let number = view.block().map(|block| block.number);
     let place = match (map, number) {
         (_, None) => "no disk yet",
@@ -134,12 +140,24 @@ fn of_device(session: &SessionView, path: &WantedPath, map: Option<&MapView>) ->
     vec![state.to_owned(), place.to_owned()]
 }
 
-fn of_map(view: &MapView, known: &Known) -> String {
+/// Whether a path of the map has a device that runs.
+fn runs(topology: &Topology, view: &MapView, known: &Known) -> bool {
+    topology.devices_of(&known.paths).any(|device| {
+        let in_map = device.block().is_some_and(|block| view.has(block.number));
+        in_map && device.device.state == DeviceState::Running
+    })
+}
+
+fn of_map(topology: &Topology, view: &MapView, known: &Known) -> String {
     let named = match view.map.name.as_str() == known.wwid {
         true => "named by identity",
         false => "named by alias",
     };
-    let ready = if view.ready() { "ready" } else { "not ready" };
+    let ready = match (runs(topology, view, known), view.ready()) {
+        (false, _) => "without a path that runs",
+        (true, true) => "ready",
+        (true, false) => "not ready",
+    };
     let rest = [
         (!view.strangers.is_empty(), ", with paths of others"),
         (view.map.suspended, ", suspended"),

@@ -3,7 +3,7 @@
 //! Facts: interfaces.md "multipathd"; findings "multipathd says `fail` and has made the map", "multipathd makes a map anew
 //! that was just removed", "multipathd that is told of a path too early keeps it as an orphan".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_host::HostError;
@@ -42,6 +42,10 @@ pub enum NoPathRetry {
 
 /// How often a path is looked at (`polling_interval`).
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest (`max_polling_interval`).
+const LONGEST_INTERVAL: Duration = Duration::from_secs(20);
+/// How often it wakes.
+const CHECKER_TICK: Duration = Duration::from_secs(1);
 
 /// The daemon.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +58,8 @@ pub struct Multipathd {
     pub bindings: BTreeMap<String, String>,
     /// Its events wait this long at least: it is busy.
     pub busy: Duration,
+    /// When a path of a map is looked at next, and how long after that again.
+    checks: BTreeMap<(u64, u64), (Duration, Duration)>,
     /// How often it was started.
     pub starts: u32,
 }
@@ -211,35 +217,75 @@ pub fn forget_path(sim: &Sim, name: &str, devpath: String) {
     }
 }
 
-/// Its checker: paths that work are used again, others are not. (0.9.4 `check_path`)
+/// What its checker finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The target answers.
+    Up,
+    /// The disk was given up, or the target refuses.
+    Down,
+    /// It cannot be told yet: the session is lost, and may come back (0.9.4 `path_offline`: `blocked` is PATH_PENDING).
+    Pending,
+}
+
+impl World {
+    fn check(&self, disk: u64) -> Found {
+        let Some(found) = self.disks.get(&disk) else { return Found::Down };
+        let Some(session) = self.sessions.get(&found.sid) else { return Found::Down };
+        let given_up = matches!(found.state, DiskState::Offline | DiskState::TransportOffline);
+        match self.path_works(disk) {
+            true => Found::Up,
+            false if given_up || session.offline => Found::Down,
+            // A silent portal: the checker's own command waits until the session is lost.
+            false if session.state != super::SessionState::LoggedIn || !self.links[session.portal].answers() => {
+                Found::Pending
+            }
+            false => Found::Down,
+        }
+    }
+
+    /// Looks at the paths that are due; the maps of which something has changed.
+    fn check_paths(&mut self) -> BTreeSet<u64> {
+        if !self.multipathd.runs() {
+            return BTreeSet::new();
+        }
+        let of_map = |map: &Map| map.paths.iter().map(|path| (map.id, path.disk)).collect::<Vec<_>>();
+        let paths: Vec<(u64, u64)> = self.maps.values().flat_map(of_map).collect();
+        let mut checks = std::mem::take(&mut self.multipathd.checks);
+        checks.retain(|key, _| paths.contains(key));
+        let mut changed = BTreeSet::new();
+        for (map, disk) in paths {
+            let check = checks.entry((map, disk)).or_insert((Duration::ZERO, CHECK_INTERVAL));
+            if check.0 > self.now() {
+                continue;
+            }
+            let found = self.check(disk);
+            if found != Found::Pending && self.set_path(map, disk, found == Found::Up) {
+                changed.insert(map);
+                check.1 = CHECK_INTERVAL;
+            } else if found == Found::Up {
+                check.1 = (check.1 * 2).min(LONGEST_INTERVAL);
+            }
+            check.0 = self.now() + if found == Found::Pending { CHECKER_TICK } else { check.1 };
+            if found == Found::Up
+                && self.setup.no_path_retry != NoPathRetry::Fail
+                && let Some(map) = self.maps.get_mut(&map)
+            {
+                // A path that works brings queueing back.
+                map.queueing = true;
+            }
+        }
+        self.multipathd.checks = checks;
+        changed
+    }
+}
+
+/// Its checker: paths that work are used again, others are not. A path that is fine is looked at less and less often; one
+/// of which nothing can be told, every second (0.9.4 `check_path`).
 pub async fn checker(sim: Sim) {
     loop {
-        sim.sleep(CHECK_INTERVAL).await;
-        let changed: Vec<u64> = sim.with(|world| {
-            if !world.multipathd.runs() {
-                return Vec::new();
-            }
-            let paths: Vec<(u64, u64)> = world
-                .maps
-                .values()
-                .flat_map(|map| map.paths.iter().map(move |path| (map.id, path.disk)))
-                .collect();
-            let mut changed = Vec::new();
-            for (map, disk) in paths {
-                let works = world.path_works(disk);
-                if world.set_path(map, disk, works) {
-                    changed.push(map);
-                }
-                if works && world.setup.no_path_retry != super::NoPathRetry::Fail {
-                    // A path that works brings queueing back.
-                    if let Some(map) = world.maps.get_mut(&map) {
-                        map.queueing = true;
-                    }
-                }
-            }
-            changed
-        });
-        for map in changed {
+        sim.sleep(CHECKER_TICK).await;
+        for map in sim.with(World::check_paths) {
             udev::map_changed(&sim, map, udev::Reads::No);
         }
     }
