@@ -4,7 +4,7 @@
 help:
 	@echo 'make demo   watch a volume being attached, used while half of its portals are dead, and given back'
 	@echo 'make test   every check, the cases on a real kernel included'
-	@echo 'make soak   a hundred thousand histories on the simulated host, the cases that take too long for make test, and all on Debian 13'
+	@echo 'make soak   a hundred thousand histories on the simulated host, its every case beside a real kernel, the cases that take too long for make test, and all on Debian 13'
 	@echo 'make experiment   attach and detach under faults beside os-brick, and make docs/experiment.md; hours, unless a part'
 	@echo '                  is asked for: make experiment CELLS=smoke RUNS=1'
 	@echo 'make bench        measure speed beside os-brick and the least that must be done, and make docs/benchmark.md'
@@ -19,6 +19,7 @@ test:
 soak:
 	@cargo xtask sim --sabotage
 	@cargo xtask sim --runs 100000 --cover
+	@cargo xtask conformance --all
 	@cargo xtask lab soak
 
 experiment:

@@ -87,6 +87,11 @@ const STAGES: &[Stage] = &[
         Speed::Slow,
         &["doc", "--workspace", "--lib", "--no-deps", "--quiet"],
     ),
+    stage(
+        "the simulated host and a real kernel show the engine the same",
+        Speed::Slow,
+        &["xtask", "conformance"],
+    ),
     stage("cases of the laboratory, on a real kernel", Speed::Slow, &["xtask", "lab", "cases"]),
     stage("which requirement is proved by which test", Speed::Slow, &["xtask", "proof", "--no-run"]),
 ];

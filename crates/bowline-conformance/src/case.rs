@@ -70,7 +70,8 @@ impl Case {
                 ["backend", "iqn-per-portal"] => case.backend = Backend::IqnPerPortal,
                 ["family", "ipv6"] => case.family = Family::Ipv6,
                 words => {
-                    let action = action::parse(words).map_err(|why| format!("{name}, line {number}: {why}"))?;
+                    let action =
+                        action::parse(words).map_err(|why| format!("{name}, line {number}: {why}"))?;
                     case.steps.push(Step { text: words.join(" "), action });
                 }
             }

@@ -84,7 +84,8 @@ fn subject(event: &Value, portals: &[Portal], devices: &mut Devices) -> String {
 fn broken(events: &[Value], portals: &[Portal], devices: &mut Devices) -> Vec<&'static str> {
     let at = |name: &str| events.iter().position(|event| event["event"] == name);
     let last = |name: &str| events.iter().rposition(|event| event["event"] == name);
-    let before = |first: Option<usize>, then: Option<usize>| !matches!((first, then), (Some(a), Some(b)) if a > b);
+    let before =
+        |first: Option<usize>, then: Option<usize>| !matches!((first, then), (Some(a), Some(b)) if a > b);
     let mut broken = Vec::new();
     if !before(at("path_joined"), at("map_ready")) {
         broken.push("the map was ready before a path was in it");
@@ -146,7 +147,10 @@ mod tests {
         });
         assert_eq!(told, expected);
         let events = [event("flushed", None, Some("dm-0")), event("device_gone", None, Some("sdb"))];
-        assert_eq!(of(&events, Ended::Well, &portals(), &mut devices), json!({"path 2": "device_gone", "volume": "flushed"}));
+        assert_eq!(
+            of(&events, Ended::Well, &portals(), &mut devices),
+            json!({"path 2": "device_gone", "volume": "flushed"})
+        );
     }
 
     #[test]

@@ -129,9 +129,8 @@ fn address<S: Stage>(stage: &S, portal: usize, lun: u64) -> Result<Hctl, String>
     let endpoint = endpoint(stage, portal)?;
     let sessions =
         iscsi::sessions_of(stage.host(), |iqn| *iqn == endpoint.iqn).map_err(|error| error.to_string())?;
-    let is_it = |session: &iscsi::Session| {
-        session.endpoint == endpoint && session.state == SessionState::LoggedIn
-    };
+    let is_it =
+        |session: &iscsi::Session| session.endpoint == endpoint && session.state == SessionState::LoggedIn;
     let host: ScsiHost = sessions
         .into_iter()
         .find(is_it)

@@ -24,7 +24,8 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// # Errors
 /// The stage cannot do what a step says, or what was waited for did not come; with the step. The record up to there is lost.
 pub async fn play(case: &Case, stage: &mut impl Stage) -> Result<Vec<Value>, String> {
-    let mut player = Player { stage, volumes: BTreeMap::new(), nodes: BTreeMap::new(), devices: Devices::new() };
+    let mut player =
+        Player { stage, volumes: BTreeMap::new(), nodes: BTreeMap::new(), devices: Devices::new() };
     let mut record = Vec::new();
     for step in &case.steps {
         let seen = player.step(&step.action).await.map_err(|why| format!("{}: {why}", step.text))?;

@@ -30,11 +30,7 @@ pub trait Stage {
     fn wwid(&self, volume: u64) -> String;
 
     /// Attaches a volume; as the command does, with a process that brings the missing paths.
-    fn connect(
-        &mut self,
-        connection: &Value,
-        how: &Connect,
-    ) -> impl Future<Output = Result<Answer, String>>;
+    fn connect(&mut self, connection: &Value, how: &Connect) -> impl Future<Output = Result<Answer, String>>;
 
     /// Detaches a volume.
     fn disconnect(

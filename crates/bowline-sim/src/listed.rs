@@ -27,14 +27,15 @@ pub fn main(folder: &Path, names: &[String], trace: bool) -> ExitCode {
 }
 
 fn all(folder: &Path, names: &[String]) -> Result<Vec<Case>, String> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let mut cases = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let is_case = path.extension().is_some_and(|extension| extension == "case");
         if is_case && (names.is_empty() || names.contains(&name)) {
-            let text =
-                fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let text = fs::read_to_string(&path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             cases.push(Case::parse(&name, &text)?);
         }
     }

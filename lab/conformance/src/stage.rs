@@ -17,7 +17,8 @@ use crate::users::Users;
 
 const CONNECTION: &str = "/tmp/conform-connection.json";
 const MULTIPATH_CONF: &str = "/etc/multipath.conf";
-const BLACKLIST: &str = "blacklist {\n    device {\n        vendor \"LIO-ORG\"\n        product \".*\"\n    }\n}\n";
+const BLACKLIST: &str =
+    "blacklist {\n    device {\n        vendor \"LIO-ORG\"\n        product \".*\"\n    }\n}\n";
 
 /// The guest, on which a case is played.
 pub struct LabStage {
@@ -59,7 +60,8 @@ impl LabStage {
         let output = output("bowline", &words)?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let code = output.status.code().ok_or_else(|| format!("bowline was killed: {}", output.status))?;
-        let said = serde_json::from_str(&out).map_err(|error| format!("{verb} answered {out}{err}: {error}"))?;
+        let said =
+            serde_json::from_str(&out).map_err(|error| format!("{verb} answered {out}{err}: {error}"))?;
         let events = err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         Ok(Answer { code, said, events })
     }
@@ -78,7 +80,8 @@ fn configure(setting: Multipath) -> Result<(), String> {
         Multipath::FindGreedy => lab(&["multipath", "find_multipaths=greedy"]),
         Multipath::FriendlyNames => lab(&["multipath", "user_friendly_names=yes"]),
         Multipath::Blacklist => {
-            fs::write(MULTIPATH_CONF, BLACKLIST).map_err(|e| format!("cannot write {MULTIPATH_CONF}: {e}"))?;
+            fs::write(MULTIPATH_CONF, BLACKLIST)
+                .map_err(|e| format!("cannot write {MULTIPATH_CONF}: {e}"))?;
             lab(&["restart", "multipathd"])
         }
         Multipath::Default => {
@@ -199,7 +202,8 @@ impl Stage for LabStage {
         let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
         commands.map(command).any(|command| {
             let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-            words.first().is_some_and(|program| program.ends_with(b"bowline")) && words.get(1) == Some(&&b"finish"[..])
+            words.first().is_some_and(|program| program.ends_with(b"bowline"))
+                && words.get(1) == Some(&&b"finish"[..])
         })
     }
 

@@ -40,7 +40,11 @@ fn fields(ours: &Value, theirs: &Value, place: &mut Vec<String>, found: &mut Vec
 }
 
 fn lines(place: &str, ours: &Value, theirs: &Value) -> String {
-    format!("          {place}\n            simulator   {}\n            laboratory  {}", text(ours), text(theirs))
+    format!(
+        "          {place}\n            simulator   {}\n            laboratory  {}",
+        text(ours),
+        text(theirs)
+    )
 }
 
 fn text(value: &Value) -> String {

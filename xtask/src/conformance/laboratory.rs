@@ -82,8 +82,9 @@ fn in_one_guest(ready: &Ready, spec: Spec, tell: &mut Tell<'_>) -> Result<(), Fa
             text.push(byte);
             if byte == b'\n' {
                 let line = std::mem::take(&mut text);
-                let Line { case, seconds, played } = serde_json::from_slice(&line)
-                    .map_err(|_| Failure::new(format!("the guest said {}", String::from_utf8_lossy(&line))))?;
+                let Line { case, seconds, played } = serde_json::from_slice(&line).map_err(|_| {
+                    Failure::new(format!("the guest said {}", String::from_utf8_lossy(&line)))
+                })?;
                 tell(&case, seconds, played)?;
             }
         }

@@ -16,10 +16,13 @@ use crate::executor::{Ended, Sim, Spawner, run};
 use crate::faults::Faults;
 use crate::model::{self, World};
 
+/// A record, or why there is none.
+pub type Record = Result<Vec<Value>, String>;
+
 /// How a case was played.
 pub struct Played {
-    /// The record; or why there is none.
-    pub record: Result<Vec<Value>, String>,
+    /// What was seen.
+    pub record: Record,
     /// What happened.
     pub trace: String,
 }
@@ -32,7 +35,7 @@ pub fn play(case: &Case, seed: u64) -> Played {
     world.keep_trace();
     let sim = Sim::new(world);
     let spawner = Spawner::default();
-    let slot: Rc<RefCell<Option<Result<Vec<Value>, String>>>> = Rc::default();
+    let slot: Rc<RefCell<Option<Record>>> = Rc::default();
     let (told, case, stage) = (slot.clone(), case.clone(), SimStage::new(&sim, &spawner, case));
     let (udev, checker) = (sim.clone(), sim.clone());
     sim.spawn(model::udev_boot(udev));

@@ -209,5 +209,9 @@ fn left(world: &World, finishers: usize) -> Value {
         ("processes", finishers),
         ("connecting", connecting),
     ];
-    kinds.into_iter().filter(|(_, count)| *count > 0).map(|(kind, count)| (kind.to_owned(), json!(count))).collect()
+    kinds
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| (kind.to_owned(), json!(count)))
+        .collect()
 }

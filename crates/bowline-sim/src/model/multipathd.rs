@@ -237,7 +237,10 @@ impl World {
             true => Found::Up,
             false if given_up || session.offline => Found::Down,
             // A silent portal: the checker's own command waits until the session is lost.
-            false if session.state != super::SessionState::LoggedIn || !self.links[session.portal].answers() => {
+            false
+                if session.state != super::SessionState::LoggedIn
+                    || !self.links[session.portal].answers() =>
+            {
                 Found::Pending
             }
             false => Found::Down,
