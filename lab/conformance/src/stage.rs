@@ -225,9 +225,19 @@ impl Stage for LabStage {
             .map_err(|error| format!("cannot understand `lab leftovers`: {error}"))?;
         // What lies below /dev is udev's, and no matter of the engine's.
         let counted = kinds.into_iter().filter(|(kind, _)| kind != "dev_links");
-        let counts = counted.map(|(kind, list)| (kind, list.as_array().map_or(0, Vec::len)));
+        let count = |list: Value| list.as_array().into_iter().flatten().filter(|one| !is_ours(one)).count();
+        let counts = counted.map(|(kind, list)| (kind, count(list)));
         Ok(counts.filter(|(_, count)| *count > 0).map(|(kind, count)| (kind, json!(count))).collect())
     }
+}
+
+/// Whether what is left is the helper of our own look at the host.
+fn is_ours(left: &Value) -> bool {
+    let pid = left.as_str().and_then(|text| text.strip_prefix("bowline-helper "));
+    let status =
+        pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok()).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.and_then(|parent| parent.trim().parse().ok()) == Some(std::process::id())
 }
 
 fn on_off(on: bool) -> &'static str {
