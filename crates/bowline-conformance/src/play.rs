@@ -1,6 +1,6 @@
 //! Plays a case on a stage, and makes the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline::Connection;
@@ -24,8 +24,13 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// # Errors
 /// The stage cannot do what a step says, or what was waited for did not come; with the step. The record up to there is lost.
 pub async fn play(case: &Case, stage: &mut impl Stage) -> Result<Vec<Value>, String> {
-    let mut player =
-        Player { stage, volumes: BTreeMap::new(), nodes: BTreeMap::new(), devices: Devices::new() };
+    let mut player = Player {
+        stage,
+        volumes: BTreeMap::new(),
+        nodes: BTreeMap::new(),
+        written: BTreeSet::new(),
+        devices: Devices::new(),
+    };
     let mut record = Vec::new();
     for step in &case.steps {
         let seen = player.step(&step.action).await.map_err(|why| format!("{}: {why}", step.text))?;
@@ -45,6 +50,8 @@ struct Player<'a, S> {
     volumes: BTreeMap<String, Known>,
     /// The device nodes that were handed out last, by volume.
     nodes: BTreeMap<u64, String>,
+    /// The volumes that were written to.
+    written: BTreeSet<u64>,
     devices: Devices,
 }
 
@@ -81,10 +88,14 @@ impl<S: Stage> Player<'_, S> {
             }
             Action::Write(volume) => {
                 let node = self.node(*volume)?;
+                self.written.insert(*volume);
                 json!({ "written": self.stage.write(&node, *volume).await? })
             }
             Action::Verify(volume) => {
                 let node = self.node(*volume)?;
+                if !self.written.contains(volume) {
+                    return Err("nothing was written to it".to_owned());
+                }
                 json!({ "as written": self.stage.verify(&node, *volume).await? })
             }
             Action::Look => json!({ "host": self.look()? }),

@@ -139,3 +139,32 @@ fn keep(whose: &str, name: &str, played: &Played) -> Result<(), Failure> {
     let file = folder.join(format!("{name}.json"));
     fs::write(&file, text + "\n").context(|| format!("cannot write {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_case_is_named_after_one_of_the_laboratory() {
+        let names = |folder: &str| -> Vec<String> {
+            let files = fs::read_dir(repository().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            let names = files.map(|path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+            names.collect()
+        };
+        let (cases, laboratory) = (names(CASES), names("lab/cases"));
+        assert!(cases.len() >= 25, "{}", cases.len());
+        for case in &cases {
+            // One case of the laboratory may be several here.
+            assert!(laboratory.iter().any(|name| case.starts_with(name.as_str())), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_either_side_is_a_record_or_a_failure() {
+        let line =
+            r#"{"case":"x","sentence":"X.","soak":true,"backend":"one-iqn","family":"ipv4","record":[1]}"#;
+        assert_eq!(serde_json::from_str::<Case>(line).unwrap().played, Played::Record(vec![Value::from(1)]));
+        let line = line.replace(r#""record":[1]"#, r#""failure":"why""#);
+        assert_eq!(serde_json::from_str::<Case>(&line).unwrap().played, Played::Failure("why".into()));
+    }
+}
