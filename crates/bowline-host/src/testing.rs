@@ -181,6 +181,8 @@ impl Host for FakeHost {
         Ok(Vec::new())
     }
 
+    fn flush_told(&self, _device: &BlockName, _number: DevNumber) {}
+
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
         Ok(Box::new(Silence))
     }

@@ -131,7 +131,7 @@ pub fn left(world: &World, scenario: &Scenario, before: &Before, volume: usize) 
             left.push(format!("node record {path}"));
         }
         let login = world.iscsid.logins.get(&(iqn.clone(), portal));
-        if login.is_some_and(|login| login.ours && !login.is_forgotten(world.now())) && !claimed {
+        if login.is_some_and(|login| login.ours) && !claimed {
             left.push(format!("login under way to {iqn} at portal {portal}"));
         }
     }

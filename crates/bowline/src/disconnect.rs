@@ -10,7 +10,7 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
-use crate::ledger::{Ending, Entry};
+use crate::ledger::Ending;
 use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
@@ -171,27 +171,27 @@ async fn conclude(
         return Err(error.leaving(left).hint("disconnect again: it goes on where this stopped"));
     }
     let had_journal = runner.journal.is_some();
-    let lost_before = runner.journal.as_ref().is_some_and(|journal| journal.lost_write);
-    if lost_before {
+    let lost_write = runner.journal.as_ref().is_some_and(|journal| journal.lost_write);
+    if lost_write && runner.ledger.lost_writes().next().is_none() {
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
     runner.forget().map_err(|error| error.leaving(vec![state_of(runner)]))?;
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {
         schema: SCHEMA,
-        outcome: outcome(runner, goal, touched, lost_before),
+        outcome: outcome(runner, goal, touched, lost_write),
         leftovers: Vec::new(),
         warnings: failures,
     })
 }
 
-fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_before: bool) -> Outcome {
+fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {
     let not_flushed = runner.ledger.entries().iter().any(|entry| {
         let Step::Sync { .. } = entry.step else { return false };
         !matches!(&entry.ended, Some((_, Ending::Ok))) && !runner.ledger.succeeded(&entry.step)
     });
     let given_up = (not_flushed || !runner.users.is_empty()) && goal.on_dirty == OnDirty::Discard;
-    match (touched, lost_before || given_up) {
+    match (touched, lost_write || given_up) {
         (false, _) => Outcome::Unchanged,
         (true, true) => Outcome::DataMayBeLost,
         (true, false) => Outcome::Clean,
@@ -232,16 +232,10 @@ fn interrupted(
     }
 }
 
-/// Nothing was taken apart: the attachment stays what it was, and may be written to again. That a write is lost is
-/// told once, so it is kept: no later flush may pass for a clean one.
+/// Nothing was taken apart: the attachment stays what it was, and may be written to again.
 fn restore(host: &dyn Host, runner: &mut Runner<'_>) -> Result<(), Error> {
-    let told = |entry: &Entry| {
-        matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Final(_)))))
-    };
-    let lost_write = runner.ledger.entries().iter().any(told);
     match &mut runner.journal {
         Some(journal) if journal.phase == Phase::Detaching => {
-            journal.lost_write |= lost_write;
             journal.phase = Phase::Attached;
             journal.flushed = false;
             journal::store(host, journal)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{self, Layer};
-use bowline_host::names::BlockName;
+use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, ScsiHost, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -291,6 +291,12 @@ impl<'a> Runner<'a> {
             journal.keep_wwid = fresh && (on_file || bowline_host::multipath::wwid_on_file(self.host, wwid)?);
             journal::store(self.host, journal)?;
         }
+        // Single path lets go of a portal before it tries the next (C14).
+        if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
+            topology.find_scans(self.host, |session| {
+                self.ledger.deleted_on(session.scsi_host) || self.ledger.scans_ended(session.scsi_host)
+            })?;
+        }
         if let Goal::Detach(goal) = goal {
             let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
             goal.wwid = goal.wwid.take().or(self.identity.take()).or(found);
@@ -407,7 +413,26 @@ impl<'a> Runner<'a> {
     fn end(&mut self, step: &Step, ending: Ending) {
         let now = self.host.now();
         self.narrator.ended(now, step, &ending);
+        if let (Step::Sync { device, number }, Ending::Final(_)) = (step, &ending) {
+            self.keep_loss(device, *number);
+        }
         self.ledger.end(step, now, ending);
+    }
+
+    /// The kernel tells of a lost write once, so it is written down before anything else: no later flush may pass for a
+    /// clean one, whatever becomes of this process. Where it cannot be written the next flush is told as well.
+    fn keep_loss(&mut self, device: &BlockName, number: DevNumber) {
+        let kept = match &mut self.journal {
+            Some(journal) => {
+                journal.lost_write = true;
+                journal::store(self.host, journal).is_ok()
+            }
+            // A volume that somebody else attached has no journal: the caller is told, and nobody else.
+            None => true,
+        };
+        if kept {
+            self.host.flush_told(device, number);
+        }
     }
 
     /// Waits for steps that are running to end, until `deadline`: none may be left behind unnoticed.

@@ -150,7 +150,6 @@ pub async fn attach(
     }
     end(stage, volume);
     if died {
-        died_with_news(stage, volume);
         mark(stage, "connect died");
         unsettled(stage, volume, true);
     }
@@ -286,17 +285,6 @@ fn lost_for_good(stage: &Stage, volume: usize) -> (BTreeSet<u64>, bool) {
     })
 }
 
-/// A process that was told of a lost write has died before it could pass that on: nobody else is told (docs/findings.md, "Known
-/// to the simulator").
-fn died_with_news(stage: &Stage, volume: usize) {
-    let (lost, pending) = lost_for_good(stage, volume);
-    if lost.is_empty() || pending {
-        return;
-    }
-    stage.sim.with(|world| world.known_gap(format_args!("who was told that {lost:?} are lost has died")));
-    stage.with(|inside| inside.volumes[volume].owed.retain(|write| !lost.contains(write)));
-}
-
 /// D7: what was written is on the volume, or can still get there, or its loss was told. `said` is what the verb told when it
 /// did not say that all is well.
 fn account(stage: &Stage, volume: usize, said: Option<String>) {
@@ -368,7 +356,6 @@ pub async fn detach(
         _ => unsettled(stage, volume, true),
     }
     if result.is_none() {
-        died_with_news(stage, volume);
         mark(stage, "disconnect died");
     }
     end(stage, volume);

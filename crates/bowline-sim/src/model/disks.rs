@@ -226,9 +226,6 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
         if world.disk_at(host, lun).is_some() {
             return None;
         }
-        if world.given_up.remove(&(host, lun)) {
-            world.known_gap(format_args!("a scan that nobody waits for lands below session {sid}"));
-        }
         let id = world.serial();
         let disk = Disk {
             id,

@@ -2,6 +2,7 @@
 //! no trace to observe, so theirs is a fact.
 
 mod endpoint;
+mod outlast;
 mod volume;
 
 use std::time::Duration;

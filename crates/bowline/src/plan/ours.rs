@@ -30,6 +30,7 @@ impl<'a> Ours<'a> {
             let wanted = paths.iter().filter(move |path| path.endpoint == session.session.endpoint);
             wanted.filter_map(|path| session.device(path.lun))
         });
+        let of_volume = of_volume.filter(|device| !view.topology.is_strangers(device, goal.wwid.as_ref()));
         let map = view.topology.map.as_ref();
         if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
             return Self { devices: of_volume.collect(), map, whole: true };
