@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bowline_host::Moment;
+use bowline_host::names::BlockName;
 
 use crate::plan::Step;
 
@@ -100,5 +101,15 @@ impl Ledger {
     pub fn failures(&self, step: &Step) -> u32 {
         let failed = |entry: &&Entry| matches!(&entry.ended, Some((_, ending)) if !ending.is_ok());
         self.tries(step).filter(failed).count() as u32
+    }
+
+    /// The flushes that have told of a lost write: the device, the step, and what it was told.
+    pub fn lost_writes(&self) -> impl Iterator<Item = (&BlockName, &Step, &Ending)> {
+        self.entries.iter().filter_map(|entry| match (&entry.step, &entry.ended) {
+            (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
+                Some((device, step, ending))
+            }
+            _ => None,
+        })
     }
 }

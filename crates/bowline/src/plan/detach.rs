@@ -155,7 +155,7 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
         error = error.cause(user);
     }
     // The kernel tells of a lost write once, so it is passed on also where there is another reason to refuse (D11).
-    for (device, step, ending) in lost_writes(view) {
+    for (device, step, ending) in view.ledger.lost_writes() {
         error = error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()));
     }
     let groups = active_groups(view);
@@ -183,16 +183,6 @@ fn active_groups<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
         _ => None,
     };
     view.topology.layers.iter().filter_map(group).collect()
-}
-
-/// The flushes that have told of a lost write.
-fn lost_writes<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a BlockName, &'a Step, &'a Ending)> {
-    view.ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
-        (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
-            Some((device, step, ending))
-        }
-        _ => None,
-    })
 }
 
 fn users<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Opener> {
