@@ -3,6 +3,7 @@
 mod cargo;
 mod demo;
 mod experiment;
+mod git;
 mod lab;
 mod lint_bites;
 mod proof;

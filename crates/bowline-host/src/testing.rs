@@ -116,10 +116,6 @@ impl UeventStream for Silence {
 
 impl LockGuard for Silence {}
 
-struct FakeLock;
-
-impl LockGuard for FakeLock {}
-
 #[async_trait]
 impl Host for FakeHost {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -236,7 +232,7 @@ impl Host for FakeHost {
             }
             s.files.insert(path.into(), bytes.to_vec());
             s.log.push(format!("lock {path}"));
-            Ok(Box::new(FakeLock) as Box<dyn LockGuard>)
+            Ok(Box::new(Silence) as Box<dyn LockGuard>)
         })
     }
 

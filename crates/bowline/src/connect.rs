@@ -219,10 +219,9 @@ async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error)
     if left.is_empty() {
         return match runner.forget() {
             Ok(()) => error,
-            // It makes the next verb begin with cleaning up, so it is named (D9).
-            Err(failed) => error
-                .cause(format!("cleaning up failed: {failed}"))
-                .leaving(vec![format!("bowline's own state of attachment {}", runner.id())]),
+            Err(failed) => {
+                error.cause(format!("cleaning up failed: {failed}")).leaving(vec![runner.own_state()])
+            }
         };
     }
     let view = runner.view(&seen);

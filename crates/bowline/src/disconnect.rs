@@ -17,6 +17,7 @@ use crate::plan::detach::{self, Detach};
 use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Disconnected, Outcome, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
+use crate::topology::{Scope, observe};
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -84,13 +85,8 @@ fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Er
         };
     }
     let mut left = detach::leftovers(goal, &runner.view(&seen));
-    left.push(state_of(runner));
+    left.push(runner.own_state());
     error.leaving(left).hint("disconnect again: it goes on where this stopped")
-}
-
-/// Of a volume that is gone our own file may remain; it makes the next verb begin with cleaning up.
-fn state_of(runner: &Runner<'_>) -> String {
-    format!("bowline's own state of attachment {}", runner.id())
 }
 
 /// What the rules get to know.
@@ -175,7 +171,7 @@ async fn conclude(
     if lost_write && runner.ledger.lost_writes().next().is_none() {
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
-    runner.forget().map_err(|error| error.leaving(vec![state_of(runner)]))?;
+    runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {
         schema: SCHEMA,
@@ -262,13 +258,7 @@ fn resolve(host: &dyn Host, which: &Which) -> Result<Option<Target>, Error> {
 fn by_device(host: &dyn Host, node: &str) -> Result<Target, Error> {
     let name = block_name(host, node)?;
     let holds = |journal: &Attachment| -> Result<bool, Error> {
-        let scope = crate::topology::Scope {
-            paths: journal.paths.clone(),
-            unproven: BTreeSet::new(),
-            wwid: journal.wwid.clone(),
-            openers: crate::topology::Openers::Unasked,
-        };
-        let topology = crate::topology::observe(host, &scope)?;
+        let topology = observe(host, &Scope::of(journal))?;
         let map = topology.map.as_ref().is_some_and(|view| view.map.block_name() == name);
         let disk =
             topology.devices_of(&journal.paths).filter_map(|d| d.block()).any(|block| block.name == name);

@@ -97,16 +97,6 @@ impl Ledger {
         self.tries(step).any(|entry| matches!(&entry.ended, Some((_, Ending::Ok))))
     }
 
-    /// The flushes that have told of a lost write: the kernel tells of it once (D11).
-    pub(crate) fn lost_writes(&self) -> impl Iterator<Item = (&BlockName, &Step, &Ending)> {
-        self.entries.iter().filter_map(|entry| match (&entry.step, &entry.ended) {
-            (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
-                Some((device, step, ending))
-            }
-            _ => None,
-        })
-    }
-
     /// Whether it was tried to take a device off that SCSI host.
     pub(crate) fn deleted_on(&self, scsi_host: ScsiHost) -> bool {
         let on_host =
@@ -128,5 +118,15 @@ impl Ledger {
     pub fn failures(&self, step: &Step) -> u32 {
         let failed = |entry: &&Entry| matches!(&entry.ended, Some((_, ending)) if !ending.is_ok());
         self.tries(step).filter(failed).count() as u32
+    }
+
+    /// The flushes that have told of a lost write: the device, the step, and what it was told.
+    pub fn lost_writes(&self) -> impl Iterator<Item = (&BlockName, &Step, &Ending)> {
+        self.entries.iter().filter_map(|entry| match (&entry.step, &entry.ended) {
+            (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
+                Some((device, step, ending))
+            }
+            _ => None,
+        })
     }
 }

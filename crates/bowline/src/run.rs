@@ -169,6 +169,12 @@ impl<'a> Runner<'a> {
         journal::remove(self.host, self.id)
     }
 
+    /// Our own file as something that is left: it may remain of a volume that is gone, and makes the next verb begin with
+    /// cleaning up, so it is named (D9).
+    pub(crate) fn own_state(&self) -> String {
+        format!("bowline's own state of attachment {}", self.id)
+    }
+
     /// Tells the observer.
     pub fn tell(&mut self, event: Event) {
         self.narrator.tell(self.host.now(), event);

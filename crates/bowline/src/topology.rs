@@ -17,6 +17,7 @@ use bowline_host::{Hctl, Host, Lun, Wwid, lingering, multipath};
 
 use crate::connection::WantedPath;
 use crate::error::Error;
+use crate::journal::Attachment;
 
 /// What to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,18 @@ pub struct Scope {
     pub wwid: Option<Wwid>,
     /// Whether to look for who has the volume open.
     pub openers: Openers,
+}
+
+impl Scope {
+    /// An attachment as it is written down, to be looked at only.
+    pub fn of(attachment: &Attachment) -> Self {
+        Self {
+            paths: attachment.paths.clone(),
+            unproven: BTreeSet::new(),
+            wwid: attachment.wwid.clone(),
+            openers: Openers::Unasked,
+        }
+    }
 }
 
 /// How far to look for who has the volume open.

@@ -88,11 +88,7 @@ impl World {
         if state == SessionState::LoggedIn {
             session.connections += 1;
             session.offline = false;
-            for disk in self.disks.values_mut().filter(|disk| disk.sid == sid) {
-                if disk.state == DiskState::TransportOffline {
-                    disk.state = DiskState::Running;
-                }
-            }
+            self.turn_disks(sid, DiskState::TransportOffline, DiskState::Running);
         }
         self.note("kernel", format_args!("session {sid} is {state:?}"));
         self.touch();
@@ -101,13 +97,16 @@ impl World {
     fn take_offline(&mut self, sid: u32) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         session.offline = true;
-        for disk in self.disks.values_mut().filter(|disk| disk.sid == sid) {
-            if disk.state == DiskState::Running {
-                disk.state = DiskState::TransportOffline;
-            }
-        }
+        self.turn_disks(sid, DiskState::Running, DiskState::TransportOffline);
         self.note("kernel", format_args!("session {sid} did not come back in time"));
         self.touch();
+    }
+
+    /// The disks below a session that are in one state change to another.
+    fn turn_disks(&mut self, sid: u32, from: DiskState, to: DiskState) {
+        for disk in self.disks.values_mut().filter(|disk| disk.sid == sid && disk.state == from) {
+            disk.state = to;
+        }
     }
 
     fn is_up(&self, sid: u32) -> bool {

@@ -23,7 +23,6 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(20);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
 const DELETE_LIMIT: Duration = Duration::from_secs(90);
-
 /// Linux, asm-generic/errno-base.h
 const EIO: i32 = 5;
 
