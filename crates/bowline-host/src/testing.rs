@@ -4,6 +4,7 @@
 use crate::host::{
     Blocking, DmDevice, DmId, Ended, Host, HostError, LockGuard, Moment, Program, UeventNotice, UeventStream,
 };
+use crate::names::{BlockName, DevNumber};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;

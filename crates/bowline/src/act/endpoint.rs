@@ -220,11 +220,10 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
     }
     if claim.users.is_empty() {
-        if claim.made_session {
-            if sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await? {
-                outlast::login(context, &claim).await?;
-                end_sessions(context, endpoint).await?;
-            }
+        if claim.made_session && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
+        {
+            outlast::login(context, &claim).await?;
+            end_sessions(context, endpoint).await?;
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;

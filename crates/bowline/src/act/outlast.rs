@@ -36,10 +36,11 @@ pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), End
         match asking {
             Some(pid) if lingering::logs_in(host, pid, &claim.endpoint) => {
                 met!(LoginWaits);
+                let seconds = patience.as_secs();
+                let why = "iscsid has not answered, and may still log in";
                 if host.now() >= give_up {
                     return Err(Ending::Failed(format!(
-                        "iscsid has not answered within {} s, and may still log in (iscsiadm, process {pid}, waits for it)",
-                        patience.as_secs()
+                        "{why}: process {pid} (iscsiadm) has waited for {seconds} s"
                     )));
                 }
             }

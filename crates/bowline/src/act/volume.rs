@@ -107,7 +107,7 @@ pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNu
             Ending::Final(error.to_string())
         }
         other => {
-            if other.as_ref().is_err_and(|error| ended(error)) {
+            if other.as_ref().is_err_and(ended) {
                 // Nothing is lost by it: the next try is to ask the device again.
                 context.host.flush_told(device, number);
             }

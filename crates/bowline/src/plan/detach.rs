@@ -505,7 +505,7 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
 /// as long as that is to wait for a new one (`recovery_tmo`, 120 s by default), so nothing is gained by waiting for it.
 /// But if the session stays, for others, what the scan brings in later would be nobody's.
 fn cut_off(endpoint: &Endpoint, view: &View<'_>) -> bool {
-    let Some(session) = view.topology.session(endpoint) else { return true };
+    let Some(session) = view.topology.session(endpoint) else { return false };
     let goes = view.claims.get(endpoint).is_some_and(|claim| {
         claim.made_session && claim.users.iter().all(|user| user == view.id) && session.others == 0
     });

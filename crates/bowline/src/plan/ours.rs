@@ -30,10 +30,10 @@ impl<'a> Ours<'a> {
             let wanted = paths.iter().filter(move |path| path.endpoint == session.session.endpoint);
             wanted.filter_map(|path| session.device(path.lun))
         });
-        let of_volume = of_volume.filter(|device| !view.topology.is_strangers(device, goal.wwid.as_ref()));
         let map = view.topology.map.as_ref();
         if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
-            return Self { devices: of_volume.collect(), map, whole: true };
+            let own = |device: &&DeviceView| !view.topology.is_strangers(device, goal.wwid.as_ref());
+            return Self { devices: of_volume.filter(own).collect(), map, whole: true };
         }
         let (devices, before): (Vec<_>, Vec<_>) =
             of_volume.partition(|device| brought_in(goal, device, view));
