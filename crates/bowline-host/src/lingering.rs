@@ -2,7 +2,7 @@
 //! told of its end, but as long as it lasts its process is there to be seen.
 
 use crate::host::{Host, HostError};
-use crate::iscsi::{Endpoint, login_arguments};
+use crate::iscsi::{Endpoint, login_arguments, logout_arguments};
 use crate::names::ScsiHost;
 use crate::sysfs;
 
@@ -17,13 +17,26 @@ pub fn login_waiting(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<u32>
 
 /// Whether that process is still such an iscsiadm.
 pub fn logs_in(host: &dyn Host, pid: u32, endpoint: &Endpoint) -> bool {
+    is_iscsiadm(host, pid, &login_arguments(endpoint))
+}
+
+/// The process of an iscsiadm that waits for iscsid's answer to a logout there: the session is going.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn logout_waiting(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<u32>, HostError> {
+    let arguments = logout_arguments(endpoint);
+    Ok(processes(host)?.into_iter().find(|pid| is_iscsiadm(host, *pid, &arguments)))
+}
+
+fn is_iscsiadm(host: &dyn Host, pid: u32, arguments: &[String]) -> bool {
     let Ok(line) = host.read(&format!("/proc/{pid}/cmdline")) else { return false };
     let line = String::from_utf8_lossy(&line);
     let mut words = line.split_terminator('\0');
     let is_iscsiadm = words.next().is_some_and(|program| program.rsplit('/').next() == Some("iscsiadm"));
     // A target's name may be spelled in another case in its record.
     let lower = |text: &str| text.to_ascii_lowercase();
-    is_iscsiadm && words.map(lower).eq(login_arguments(endpoint).iter().map(|word| lower(word)))
+    is_iscsiadm && words.map(lower).eq(arguments.iter().map(|word| lower(word)))
 }
 
 /// Whether a helper of bowline's scans on that SCSI host, for whomever: it has the attribute open until the kernel returns,
@@ -84,6 +97,7 @@ mod tests {
         for other in [&["-I", "default", "--logout"][..], &["-I", "second", "--login"], &["-I", "default"]] {
             assert_eq!(login_waiting(&with(other), &endpoint()).unwrap(), None, "{other:?}");
         }
+        assert_eq!(logout_waiting(&with(&["-I", "default", "--logout"]), &endpoint()).unwrap(), Some(7));
         let elsewhere = Endpoint { portal: "10.0.0.2:3260".parse().unwrap(), ..endpoint() };
         assert_eq!(login_waiting(&login, &elsewhere).unwrap(), None);
         assert!(!logs_in(&login, 8, &endpoint()), "a process that is gone waits for nothing");

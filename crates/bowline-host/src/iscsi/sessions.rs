@@ -132,8 +132,14 @@ pub fn login_arguments(endpoint: &Endpoint) -> Vec<String> {
 /// kernel has no session, and also where it has one but iscsid does not run (open-iscsi 2.1.8, seen);
 /// [`super::Iscsiadm::NoSession`] where the kernel has one that iscsid does not know.
 pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let program = Program { keeps_locks: false, ..records::node(endpoint, &["--logout"], limit) };
-    exit::run(host, program, &[]).await
+    exit::run(host, Program { keeps_locks: false, ..records::node(endpoint, LOGOUT, limit) }, &[]).await
+}
+
+const LOGOUT: &[&str] = &["--logout"];
+
+/// What iscsiadm's command line says of such a logout, after its own name.
+pub fn logout_arguments(endpoint: &Endpoint) -> Vec<String> {
+    records::node(endpoint, LOGOUT, Duration::ZERO).args
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl World {
         if let Some(number) = disk.number() {
             self.udev.records.remove(&number);
         }
-        multipathd::path_gone(self, name, devpath);
+        multipathd::path_gone(self, id, name, devpath);
         self.touch();
     }
 }

@@ -21,7 +21,7 @@ const DATABASE_LIMIT: Duration = Duration::from_secs(40);
 /// Another bowline process holds a portal's lock for a record's making or a logout.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// A logout waits for the target's answer; iscsid gives up after `node.conn[0].timeo.logout_timeout` (15 s).
-const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
+pub(super) const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
 /// What iscsiadm needs around the login itself.
 pub(super) const LOGIN_SLACK: Duration = Duration::from_secs(10);
 
@@ -35,6 +35,7 @@ pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending
 
 async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    outlast::logout(context, endpoint).await?;
     let mut claim = load(context, endpoint)?;
     claim.users.insert(context.id.to_owned());
     let record = match record_of(context, endpoint)? {
@@ -147,6 +148,8 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(IscsiError::Host(error)) if error.is_timeout() => {
             return Ending::Final(format!("no end within {} s; iscsid may still log in", limit.as_secs()));
         }
+        // iscsid was not asked: what another process has noted still holds.
+        Err(IscsiError::Host(error)) => (before, of_iscsi(IscsiError::Host(error))),
         Err(error) => (None, of_login(context, error)),
     };
     match login_is_over(context, endpoint, until, over).await {
@@ -214,6 +217,10 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
+    if claim.users.is_empty() {
+        // Also where the session stays: a login that has not read its record yet would find it put back.
+        outlast::login(context, &claim).await?;
+    }
     let below = below(context, endpoint)?;
     if let Some(lun) = brought_in(context, &claim, &below)? {
         // A scan that was under way has brought it in since the plan was made; it goes first (D14).

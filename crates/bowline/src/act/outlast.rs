@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bowline_host::Moment;
-use bowline_host::iscsi::{self, Session};
+use bowline_host::iscsi::{self, Endpoint, Session};
 use bowline_host::lingering;
 
-use super::endpoint::{LOGIN_SLACK, sessions_of};
+use super::endpoint::{LOGIN_SLACK, LOGOUT_LIMIT, sessions_of};
 use super::{Context, of_error};
 use crate::claims::Claim;
 use crate::ledger::Ending;
@@ -32,7 +32,7 @@ pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), End
     let give_up = host.now() + patience;
     let waiting = || lingering::login_waiting(host, &claim.endpoint).map_err(of_error);
     let mut asking = waiting()?;
-    while !sessions_of(context, &claim.endpoint)?.iter().any(is_up) {
+    loop {
         match asking {
             Some(pid) if lingering::logs_in(host, pid, &claim.endpoint) => {
                 met!(LoginWaits);
@@ -49,10 +49,27 @@ pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), End
                 None => return Ok(()),
                 another => asking = another,
             },
-            None if host.now() >= until => return Ok(()),
+            None if host.now() >= until || sessions_of(context, &claim.endpoint)?.iter().any(is_up) => {
+                return Ok(());
+            }
             None => {}
         }
         host.sleep_until(host.now() + POLL).await;
+    }
+}
+
+/// A logout that a killed process has asked for takes away the session that is about to be used.
+pub(super) async fn logout(context: Context<'_>, endpoint: &Endpoint) -> Result<(), Ending> {
+    if sessions_of(context, endpoint)?.is_empty() {
+        return Ok(());
+    }
+    let give_up = context.host.now() + LOGOUT_LIMIT;
+    while let Some(pid) = lingering::logout_waiting(context.host, endpoint).map_err(of_error)? {
+        if context.host.now() >= give_up {
+            let why = "another process is logging out there, and has not ended";
+            return Err(Ending::Failed(format!("{why}: process {pid} (iscsiadm)")));
+        }
+        context.host.sleep_until(context.host.now() + POLL).await;
     }
     Ok(())
 }

@@ -71,11 +71,11 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
     if goal.scanned.contains(endpoint) || new_session(endpoint, view.ledger) {
         return true;
     }
-    // This process has worked there and did not scan.
+    let claim = view.claims.get(endpoint).filter(|claim| claim.made_session && claim.users.contains(view.id));
+    // This process has worked there and did not scan; and it is not alone there.
     let worked = |step: &Step| match step {
-        Step::PrepareRecord(of) | Step::Login(of) | Step::Release(of) => of == endpoint,
+        Step::PrepareRecord(of) | Step::Login(of) => of == endpoint,
         _ => false,
     };
-    let claim = view.claims.get(endpoint);
-    !begun(&worked) && claim.is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
+    claim.is_some_and(|claim| claim.users.len() == 1 || !begun(&worked))
 }
