@@ -52,7 +52,8 @@ pub async fn disconnect(
     let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
     let mut goal = goal(&target, journal.as_ref(), options);
     if let Some(mut journal) = journal {
-        if journal.phase == Phase::Attached {
+        runner.resumes = journal.phase != Phase::Attached;
+        if !runner.resumes {
             journal.phase = Phase::Detaching;
             journal::store(host, &journal)?;
         }
@@ -72,6 +73,7 @@ pub async fn disconnect(
 
 /// The host could not be observed, or the journal not be written: what is left is looked for once more (D9).
 fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Error) -> Error {
+    let error = detach::telling_losses(error, &runner.ledger);
     let seen = match runner.look_once(goal) {
         Ok(seen) => seen,
         Err(again) => {

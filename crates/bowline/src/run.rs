@@ -103,6 +103,8 @@ pub struct Runner<'a> {
     pub journal: Option<Attachment>,
     /// Whether it stops as soon as another verb waits for the volume.
     pub gives_way: bool,
+    /// Whether it goes on where a process has ended: programs of that one may still be at it.
+    pub(crate) resumes: bool,
     /// The identity that a detach has found: the last disk takes it away, but not from the wwids file.
     pub identity: Option<Wwid>,
     /// Who was seen to use the volume while its data was given up: what they have not written is lost (D8).
@@ -142,6 +144,7 @@ impl<'a> Runner<'a> {
             narrator: Narrator::new(observer, host.now()),
             journal: None,
             gives_way: false,
+            resumes: false,
             users: BTreeSet::new(),
             identity: None,
             layers: BTreeSet::new(),
@@ -330,6 +333,7 @@ impl<'a> Runner<'a> {
             }
             self.before(&step, claims)?;
             let now = self.host.now();
+            let again = self.resumes || self.ledger.tries(&step).next().is_some();
             self.narrator.begins(now, &step);
             self.ledger.begin(step.clone(), now);
             let context = Context {
@@ -338,6 +342,7 @@ impl<'a> Runner<'a> {
                 chap: self.chap,
                 login: self.login,
                 flush: self.flush,
+                again,
             };
             self.running.push(Box::pin(async move {
                 let ending = act::perform(context, &step).await;

@@ -174,7 +174,7 @@ fn attached(stage: &Stage, volume: usize, job: ConnectJob, begun: &Begun, connec
         finish_later(stage, volume, connected.id.clone(), Duration::from_secs(job.deadline));
     }
     nothing_foreign(stage);
-    account(stage, volume, None);
+    account(stage, volume, Some(connected.warnings.join("; ")));
 }
 
 /// The command leaves a process behind that brings the missing paths (B2).
@@ -275,6 +275,10 @@ fn lost_for_good(stage: &Stage, volume: usize) -> (BTreeSet<u64>, bool) {
                 pending |= cache.error;
             }
             pending |= world.flushes.values().any(Option::is_some);
+            // The disconnect that detaches it will tell.
+            let journal =
+                world.state.get(&format!("attachments/{}.json", check::id_of(&stage.scenario, volume)));
+            pending |= journal.is_some_and(|bytes| String::from_utf8_lossy(bytes).contains("\"lost_write\""));
             let lost: BTreeSet<u64> =
                 owed.iter().copied().filter(|w| !written(w) && !cached.contains(w)).collect();
             if !lost.is_empty() {

@@ -35,7 +35,9 @@ pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending
 
 async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
-    outlast::logout(context, endpoint).await?;
+    if context.again || !sessions_of(context, endpoint)?.is_empty() {
+        outlast::logout(context, endpoint).await?;
+    }
     let mut claim = load(context, endpoint)?;
     claim.users.insert(context.id.to_owned());
     let record = match record_of(context, endpoint)? {
@@ -217,6 +219,9 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
+    if context.again {
+        outlast::logout(context, endpoint).await?;
+    }
     if claim.users.is_empty() {
         // Also where the session stays: a login that has not read its record yet would find it put back.
         outlast::login(context, &claim).await?;

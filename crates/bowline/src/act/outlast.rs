@@ -58,11 +58,9 @@ pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), End
     }
 }
 
-/// A logout that a killed process has asked for takes away the session that is about to be used.
+/// A logout that a killed process has asked for, or that stood still for longer than it was waited for, takes away whatever
+/// session there is when it gets to it.
 pub(super) async fn logout(context: Context<'_>, endpoint: &Endpoint) -> Result<(), Ending> {
-    if sessions_of(context, endpoint)?.is_empty() {
-        return Ok(());
-    }
     let give_up = context.host.now() + LOGOUT_LIMIT;
     while let Some(pid) = lingering::logout_waiting(context.host, endpoint).map_err(of_error)? {
         if context.host.now() >= give_up {

@@ -18,7 +18,7 @@ use super::ours::Ours;
 use super::{Decision, Draft, Step, View};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Ending;
+use crate::ledger::{Ending, Ledger};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
 use crate::topology::{DeviceView, MapView};
@@ -163,10 +163,7 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
     for user in users {
         error = error.cause(user);
     }
-    // The kernel tells of a lost write once, so it is passed on also where there is another reason to refuse (D11).
-    for (device, step, ending) in view.ledger.lost_writes() {
-        error = error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()));
-    }
+    error = telling_losses(error, view.ledger);
     let groups = active_groups(view);
     if groups.is_empty() {
         return Some(error.hint("unmount it or end the process, then disconnect again; nothing was changed"));
@@ -183,6 +180,13 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
                  (global_filter or a devices file, see lvm.conf)",
             ),
     )
+}
+
+/// The kernel tells of a lost write once, so it is passed on also where there is another reason to stop (D11).
+pub(crate) fn telling_losses(error: Error, ledger: &Ledger) -> Error {
+    ledger.lost_writes().fold(error, |error, (device, step, ending)| {
+        error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()))
+    })
 }
 
 /// The volume groups of the logical volumes that lie upon the volume.
