@@ -168,6 +168,7 @@ async fn finish_interrupted(
         flushed: found.flushed,
         keep_wwid: found.keep_wwid,
         scanned: found.scanned.clone(),
+        bare: found.is_bare(),
         ..Detach::default()
     };
     runner.journal = Some(found.clone());

@@ -269,11 +269,12 @@ impl<'a> Runner<'a> {
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
         let openers = if flushing { Openers::Unasked } else { openers };
-        let unproven = match &*goal {
-            Goal::Attach(goal) => path::unproven(goal, &self.ledger),
-            Goal::Detach(_) => BTreeSet::new(),
+        let claims = claims::load_of(self.host, paths.iter().map(|path| &path.endpoint))?;
+        let (unproven, bare) = match &*goal {
+            Goal::Attach(goal) => (path::unproven(goal, &self.ledger, &claims, self.id), false),
+            Goal::Detach(goal) => (BTreeSet::new(), goal.bare),
         };
-        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers };
+        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers, bare };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
@@ -281,7 +282,6 @@ impl<'a> Runner<'a> {
             scope.openers = Openers::Everywhere;
             topology = observe(self.host, &scope)?;
         }
-        let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
         let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
         let proven: Vec<_> =
             scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
@@ -523,6 +523,7 @@ mod tests {
             keep_wwid: false,
             scanned: std::collections::BTreeSet::new(),
             flush_tries: 3,
+            bare: false,
         };
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), false), Openers::Everywhere);
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), true), Openers::OfMap);

@@ -31,6 +31,8 @@ pub struct Scope {
     pub wwid: Option<Wwid>,
     /// Whether to look for who has the volume open.
     pub openers: Openers,
+    /// A disk itself was handed out: who has it open counts also where a map has been made upon it since.
+    pub bare: bool,
 }
 
 impl Scope {
@@ -41,6 +43,7 @@ impl Scope {
             unproven: BTreeSet::new(),
             wwid: attachment.wwid.clone(),
             openers: Openers::Unasked,
+            bare: attachment.is_bare(),
         }
     }
 }
@@ -360,17 +363,22 @@ fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<V
     let disks = || own_disks(scope, topology);
     let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
         Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
-        Some(_) => return Ok(Vec::new()),
+        Some(_) => Vec::new(),
         // Rarely is anything stacked upon them now; then its users count.
         None if scope.openers == Openers::OfMap && !disks().any(|block| !block.holders.is_empty()) => {
             return Ok(Vec::new());
         }
         None => disks().map(|block| (block.name.clone(), block.number)).collect(),
     };
+    let map = topology.map.as_ref().map(|view| view.map.block_name());
+    if scope.bare && map.is_some() {
+        todo.extend(disks().map(|block| (block.name.clone(), block.number)));
+    }
     let mut found = BTreeSet::new();
     while let Some((name, number)) = todo.pop() {
         for opener in openers::openers_of(host, &name, number)? {
             let part = match &opener {
+                Opener::Holder(layer) if map.as_ref() == Some(&layer.name) => true,
                 Opener::Holder(layer) => {
                     todo.push((layer.name.clone(), layer.number));
                     layer.is_partition()

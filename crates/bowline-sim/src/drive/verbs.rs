@@ -79,7 +79,10 @@ fn begin(stage: &Stage, volume: usize) -> Begun {
         let lun = stage.scenario.lun(volume);
         let is_its = |disk: &&crate::model::Disk| {
             let session = world.sessions.get(&disk.sid);
-            disk.lun == lun && session.is_some_and(|s| s.iqn == stage.scenario.iqn(volume, s.portal))
+            // One that an earlier verb has begun to delete goes by itself.
+            let stays = disk.state != crate::model::DiskState::Going;
+            let of_volume = session.is_some_and(|s| s.iqn == stage.scenario.iqn(volume, s.portal));
+            disk.lun == lun && stays && of_volume
         };
         (map, world.disks.values().filter(is_its).map(|disk| disk.id).collect())
     });

@@ -178,13 +178,31 @@ pub async fn command(sim: &Sim, disk: u64, trips: u32) -> Result<usize, i32> {
 pub async fn begin_scan(sim: &Sim, host: u32, lun: u64) -> Result<(), i32> {
     let found = sim.with(|world| {
         let session = world.sessions.values().find(|session| session.host == host)?;
-        Some((session.sid, world.disk_at(host, lun).is_some()))
+        Some(session.sid)
     });
-    let Some((sid, known)) = found else { return Err(blocks::ENOENT) };
-    if known || !inquiry(sim, sid).await {
+    let Some(sid) = found else { return Err(blocks::ENOENT) };
+    // One at a time below a host (Linux 6.1 `scsi_scan_host_selected`, `scan_mutex`).
+    let free = |world: &mut World| match world.sessions.get_mut(&sid) {
+        None => Some(false),
+        Some(session) if session.scanning => None,
+        Some(session) => {
+            session.scanning = true;
+            Some(true)
+        }
+    };
+    if !sim.until(free).await {
         return Ok(());
     }
-    add(sim, sid, host, lun);
+    let known = sim.with(|world| world.disk_at(host, lun).is_some());
+    if !known && inquiry(sim, sid).await {
+        add(sim, sid, host, lun);
+    }
+    sim.with(|world| {
+        if let Some(session) = world.sessions.get_mut(&sid) {
+            session.scanning = false;
+        }
+        world.touch();
+    });
     Ok(())
 }
 

@@ -49,6 +49,8 @@ pub struct Session {
     pub foreign: bool,
     /// LUNs that others use below it.
     pub foreign_luns: BTreeSet<u64>,
+    /// Somebody scans below its host.
+    pub scanning: bool,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             scans_by_itself: false,
             foreign: false,
             foreign_luns: BTreeSet::new(),
+            scanning: false,
         };
         self.sessions.insert(sid, session);
         self.note("kernel", format_args!("session {sid} to {iqn} at portal {portal}"));

@@ -40,6 +40,8 @@ pub struct Detach {
     pub scanned: BTreeSet<Endpoint>,
     /// How many tries a flush has.
     pub flush_tries: u32,
+    /// A disk itself was handed out, so disks hold data of their own also where a map has been made upon them since (journal).
+    pub bare: bool,
 }
 
 impl Default for Detach {
@@ -52,6 +54,7 @@ impl Default for Detach {
             keep_wwid: false,
             scanned: BTreeSet::new(),
             flush_tries: 3,
+            bare: false,
         }
     }
 }
@@ -271,9 +274,10 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         }
         return true;
     };
-    if goal.on_dirty != OnDirty::NothingWritten
-        && !all_flushed(goal, [(map.map.block_name(), map.map.number)], view, draft)
-    {
+    let disks = ours.devices.iter().filter(|_| goal.bare).filter_map(|device| device.block());
+    let disks = disks.map(|block| (block.name.clone(), block.number));
+    let devices = std::iter::once((map.map.block_name(), map.map.number)).chain(disks);
+    if goal.on_dirty != OnDirty::NothingWritten && !all_flushed(goal, devices, view, draft) {
         return false;
     }
     fail_readers(goal, ours, map, view, draft);
