@@ -71,11 +71,12 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
     if goal.scanned.contains(endpoint) || new_session(endpoint, view.ledger) {
         return true;
     }
-    let claim = view.claims.get(endpoint).filter(|claim| claim.made_session && claim.users.contains(view.id));
-    // This process has worked there and did not scan; and it is not alone there.
+    // This process has worked there and did not scan. (A release is no such work: it waits for what a process that died has
+    // begun, and that may bring the LUN in.)
     let worked = |step: &Step| match step {
         Step::PrepareRecord(of) | Step::Login(of) => of == endpoint,
         _ => false,
     };
-    claim.is_some_and(|claim| claim.users.len() == 1 || !begun(&worked))
+    let claim = view.claims.get(endpoint);
+    !begun(&worked) && claim.is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
 }

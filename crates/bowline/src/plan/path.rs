@@ -1,6 +1,6 @@
 //! How far one path is, and what it needs next. The same rules serve single path and multipath (C4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::Moment;
@@ -9,7 +9,6 @@ use bowline_host::scsi::DeviceState;
 
 use super::attach::Attach;
 use super::{Step, View, backoff};
-use crate::claims::Claim;
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Ending, Ledger};
@@ -216,19 +215,9 @@ pub(super) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
     new_session(&path.endpoint, ledger) || ledger.entries().iter().any(|entry| scans(&entry.step))
 }
 
-/// Endpoints below which what sysfs says of a device proves nothing (B3). A session that bowline has made and nobody else uses
-/// is as good as a new one, also while its login is not known to have ended.
-pub fn unproven(
-    goal: &Attach,
-    ledger: &Ledger,
-    claims: &BTreeMap<Endpoint, Claim>,
-    id: &str,
-) -> BTreeSet<Endpoint> {
-    let alone = |endpoint: &Endpoint| {
-        let claim = claims.get(endpoint).filter(|claim| claim.made_session);
-        claim.is_some_and(|claim| claim.users.iter().all(|user| user == id))
-    };
-    let old = goal.paths.iter().filter(|path| !goal.live && !is_new(path, ledger) && !alone(&path.endpoint));
+/// Endpoints below which what sysfs says of a device proves nothing (B3).
+pub fn unproven(goal: &Attach, ledger: &Ledger) -> BTreeSet<Endpoint> {
+    let old = goal.paths.iter().filter(|path| !goal.live && !is_new(path, ledger));
     old.map(|path| path.endpoint.clone()).collect()
 }
 
