@@ -32,11 +32,15 @@ pub fn logout_waiting(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<u32
 fn is_iscsiadm(host: &dyn Host, pid: u32, arguments: &[String]) -> bool {
     let Ok(line) = host.read(&format!("/proc/{pid}/cmdline")) else { return false };
     let line = String::from_utf8_lossy(&line);
-    let mut words = line.split_terminator('\0');
-    let is_iscsiadm = words.next().is_some_and(|program| program.rsplit('/').next() == Some("iscsiadm"));
-    // A target's name may be spelled in another case in its record.
-    let lower = |text: &str| text.to_ascii_lowercase();
-    is_iscsiadm && words.map(lower).eq(arguments.iter().map(|word| lower(word)))
+    let Some((program, rest)) = line.split_once('\0') else { return false };
+    program.rsplit('/').next() == Some("iscsiadm") && words(rest) == words(&arguments.join("\0"))
+}
+
+/// iscsiadm takes its arguments apart where they lie: a portal's colon has become a NUL (open-iscsi 2.1.8, seen on a running one).
+/// And a target's name may be spelled in another case in its record.
+fn words(line: &str) -> Vec<String> {
+    let words = line.split(['\0', ':', '[', ']']).filter(|word| !word.is_empty());
+    words.map(str::to_ascii_lowercase).collect()
 }
 
 /// Whether a helper of bowline's scans on that SCSI host, for whomever: it has the attribute open until the kernel returns,
@@ -101,6 +105,9 @@ mod tests {
         let elsewhere = Endpoint { portal: "10.0.0.2:3260".parse().unwrap(), ..endpoint() };
         assert_eq!(login_waiting(&login, &elsewhere).unwrap(), None);
         assert!(!logs_in(&login, 8, &endpoint()), "a process that is gone waits for nothing");
+        let seen = "iscsiadm\0-m\0node\0-T\0iqn.2026-11.net.example:array\0-p\010.0.0.1\03260\0-I\0default\0--login\0";
+        let taken_apart = FakeHost::default().file("/proc/7/cmdline", seen);
+        assert_eq!(login_waiting(&taken_apart, &endpoint()).unwrap(), Some(7));
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl SimHost {
         let answer: Arc<Mutex<Option<io::Result<()>>>> = Arc::default();
         let (told, sim, wanted) = (answer.clone(), self.sim.clone(), operation.clone());
         self.sim.spawn(async move {
-            sim.sleep(delay).await;
+            let start = sim.with(|world| world.latency(1, 3));
+            sim.sleep(delay + start).await;
             if Arc::strong_count(&told) == 1 {
                 // It was given up before it began: its process is killed.
                 return;
@@ -142,8 +143,6 @@ async fn perform(sim: &Sim, operation: Blocking) -> io::Result<()> {
 }
 
 async fn write_sysfs(sim: &Sim, path: &str, text: &str) -> Result<(), i32> {
-    let start = sim.with(|world| world.latency(1, 3));
-    sim.sleep(start).await;
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["sys", "class", "scsi_host", host, "scan"] => {

@@ -271,7 +271,7 @@ impl<'a> Runner<'a> {
         let openers = if flushing { Openers::Unasked } else { openers };
         let claims = claims::load_of(self.host, paths.iter().map(|path| &path.endpoint))?;
         let (unproven, bare) = match &*goal {
-            Goal::Attach(goal) => (path::unproven(goal, &self.ledger), false),
+            Goal::Attach(goal) => (path::unproven(goal, &self.ledger, &claims, self.id), false),
             Goal::Detach(goal) => (BTreeSet::new(), goal.bare),
         };
         let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers, bare };

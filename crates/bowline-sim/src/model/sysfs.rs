@@ -271,7 +271,16 @@ fn of_process(world: &World, pid: &str, file: &str) -> View<Vec<u8>> {
         "comm" => line(&found.command),
         "cmdline" => {
             let words = std::iter::once(format!("/usr/sbin/{}", found.command));
-            text(words.chain(found.args.iter().cloned()).map(|word| word + "\0").collect::<String>())
+            // iscsiadm takes its portal apart where it lies (findings: "iscsiadm's command line is not what it was given").
+            let apart =
+                |(at, arg): (usize, &String)| match at.checked_sub(1).map(|at| found.args[at].as_str()) {
+                    Some("-p") => {
+                        arg.rsplit_once(':').map_or(arg.clone(), |(host, port)| format!("{host}\0{port}"))
+                    }
+                    _ => arg.clone(),
+                };
+            let args = found.args.iter().enumerate().map(apart);
+            text(words.chain(args).map(|word| word + "\0").collect::<String>())
         }
         "stat" => line(format_args!("{pid} ({}) S {} 0 0", found.command, found.parent)),
         "mountinfo" => text("21 1 252:1 / / rw - ext4 /dev/vda1 rw\n"),

@@ -77,6 +77,8 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
         Step::PrepareRecord(of) | Step::Login(of) => of == endpoint,
         _ => false,
     };
-    let claim = view.claims.get(endpoint);
-    !begun(&worked) && claim.is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
+    view.claims.get(endpoint).is_some_and(|claim| {
+        let unscanned = !begun(&worked) && claim.made_session && claim.users.contains(view.id);
+        unscanned || claim.brought_all_in(view.id)
+    })
 }
