@@ -4,6 +4,7 @@ mod cargo;
 mod conformance;
 mod demo;
 mod experiment;
+mod git;
 mod lab;
 mod lint_bites;
 mod proof;

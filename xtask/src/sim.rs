@@ -1,9 +1,10 @@
 //! `cargo xtask sim`: scenarios on the simulated host, in a build that is quick and has the engine's deliberate faults and
 //! marks in it.
 
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
-use crate::cargo;
+use crate::{cargo, git};
 
 /// What to play
 #[derive(clap::Args)]
@@ -44,7 +45,5 @@ pub fn main(args: &Args) -> ExitCode {
 
 /// A number that the commit stands for: what was tested at one is tested there again.
 fn seed_of_commit() -> Option<u64> {
-    let output = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(cargo::ROOT).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    u64::from_str_radix(text.get(..12)?, 16).ok()
+    u64::from_str_radix(git::head(Path::new(cargo::ROOT))?.get(..12)?, 16).ok()
 }

@@ -25,7 +25,13 @@ pub struct Known {
 pub fn topology(host: &dyn Host, known: &Known) -> Result<Topology, String> {
     let wwid: Wwid = known.wwid.parse().map_err(|error| format!("{}: {error}", known.wwid))?;
     let paths = known.paths.clone();
-    let scope = Scope { paths, unproven: Default::default(), wwid: Some(wwid), openers: Openers::Unasked };
+    let scope = Scope {
+        paths,
+        unproven: Default::default(),
+        wwid: Some(wwid),
+        openers: Openers::Unasked,
+        bare: false,
+    };
     observe(host, &scope).map_err(|error| error.to_string())
 }
 

@@ -277,6 +277,10 @@ pub trait Host: Send + Sync {
     /// the kernel lets it) and the error is a time-out. The bytes are what was read, if anything was.
     async fn blocking(&self, operation: &Blocking, limit: Duration) -> Result<Vec<u8>, HostError>;
 
+    /// That a flush of this device failed was passed on or written down. Until then every other flush of it is told that it
+    /// failed, since the kernel tells of a lost write once.
+    fn flush_told(&self, device: &BlockName, number: DevNumber);
+
     /// Subscribes to uevents. Who does is about to act, so a host may make ready what acting takes.
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError>;
 

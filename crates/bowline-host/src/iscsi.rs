@@ -14,7 +14,7 @@ pub use records::{
     ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, secrets_missing,
     settings_of, write_record,
 };
-pub use sessions::{Session, SessionState, login, logout, sessions_of};
+pub use sessions::{Session, SessionState, login, login_arguments, logout, logout_arguments, sessions_of};
 
 use crate::names::{Iface, Iqn, Portal};
 use std::fmt;

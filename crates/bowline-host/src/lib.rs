@@ -15,6 +15,7 @@ pub mod dm;
 pub mod host;
 pub mod iscsi;
 pub mod layers;
+pub mod lingering;
 pub mod multipath;
 pub mod names;
 pub mod openers;

@@ -4,6 +4,7 @@
 use crate::host::{
     Blocking, DmDevice, DmId, Ended, Host, HostError, LockGuard, Moment, Program, UeventNotice, UeventStream,
 };
+use crate::names::{BlockName, DevNumber};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -116,10 +117,6 @@ impl UeventStream for Silence {
 
 impl LockGuard for Silence {}
 
-struct FakeLock;
-
-impl LockGuard for FakeLock {}
-
 #[async_trait]
 impl Host for FakeHost {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -181,6 +178,8 @@ impl Host for FakeHost {
         Ok(Vec::new())
     }
 
+    fn flush_told(&self, _device: &BlockName, _number: DevNumber) {}
+
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
         Ok(Box::new(Silence))
     }
@@ -234,7 +233,7 @@ impl Host for FakeHost {
             }
             s.files.insert(path.into(), bytes.to_vec());
             s.log.push(format!("lock {path}"));
-            Ok(Box::new(FakeLock) as Box<dyn LockGuard>)
+            Ok(Box::new(Silence) as Box<dyn LockGuard>)
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_host::host::{Blocking, DmDevice, DmId, Ended, LockGuard, Program, UeventStream};
+use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Host, HostError, Moment};
 
 use crate::dm::DeviceMapper;
@@ -15,7 +16,7 @@ use crate::programs::Programs;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::uevents::Uevents;
-use crate::{clock, database_lock, files, locks, multipathd};
+use crate::{clock, database_lock, files, helper, locks, multipathd};
 
 /// This machine.
 ///
@@ -78,6 +79,10 @@ impl Host for LinuxHost {
 
     async fn blocking(&self, operation: &Blocking, limit: Duration) -> Result<Vec<u8>, HostError> {
         self.helper.perform(operation, limit).await
+    }
+
+    fn flush_told(&self, device: &BlockName, number: DevNumber) {
+        helper::flush_told(&self.run_dir, device, number);
     }
 
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {

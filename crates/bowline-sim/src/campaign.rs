@@ -34,9 +34,9 @@ pub fn main(args: &Args) -> ExitCode {
     let began = Instant::now();
     let campaign = Campaign {
         next: AtomicU64::new(first),
-        // Seeds of another region as well: those of a commit are nobody's choice.
+        // Seeds of another region as well, one in twenty: those of a commit are nobody's choice.
         also: args.also.unwrap_or(0),
-        also_from: args.also.map_or(u64::MAX, |_| first + args.runs.unwrap_or(10_000) * 9 / 10),
+        also_from: args.also.map_or(u64::MAX, |_| first + args.runs.unwrap_or(10_000) * 19 / 20),
         end: args.minutes.map_or(first + args.runs.unwrap_or(10_000), |_| u64::MAX),
         until: args.minutes.map(|minutes| began + Duration::from_secs_f64(minutes * 60.0)),
         done: AtomicU64::new(0),

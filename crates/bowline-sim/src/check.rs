@@ -106,11 +106,6 @@ pub fn left(world: &World, scenario: &Scenario, before: &Before, volume: usize) 
         for disk in below().filter(|disk| disk.lun == lun && !before.disks.contains(&disk.id)) {
             left.push(format!("SCSI device {}", disk.name().unwrap_or_default()));
         }
-        // Half made by a login that nobody waits for any more: as such a login itself (below).
-        let mut logins = world.iscsid.logins.values();
-        if logins.any(|login| login.sid == Some(*sid) && login.is_forgotten(world.now())) {
-            continue;
-        }
         let others = below().any(|disk| disk.lun != lun);
         if !before.has_session(*sid) && !others && !others_claim(world, &session.iqn, session.portal, &id) {
             left.push(format!("session {sid}"));
@@ -136,7 +131,7 @@ pub fn left(world: &World, scenario: &Scenario, before: &Before, volume: usize) 
             left.push(format!("node record {path}"));
         }
         let login = world.iscsid.logins.get(&(iqn.clone(), portal));
-        if login.is_some_and(|login| login.ours && !login.is_forgotten(world.now())) && !claimed {
+        if login.is_some_and(|login| login.ours) && !claimed {
             left.push(format!("login under way to {iqn} at portal {portal}"));
         }
     }

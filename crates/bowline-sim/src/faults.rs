@@ -150,8 +150,6 @@ pub enum Mark {
     Wedged,
     /// A write was lost.
     WriteLost,
-    /// A gap that is known was met.
-    KnownGap,
 }
 
 /// The names of every trouble.
@@ -206,7 +204,7 @@ impl Mark {
             .chain(slow)
             .chain(TROUBLES.iter().map(|name| Self::Trouble(name)))
             .chain(OUTCOMES.iter().map(|name| Self::Outcome(name)))
-            .chain([Self::SessionExists, Self::Wedged, Self::WriteLost, Self::KnownGap]);
+            .chain([Self::SessionExists, Self::Wedged, Self::WriteLost]);
         #[cfg(feature = "sabotage")]
         let marks = marks.chain(bowline::Rule::ALL.iter().map(|rule| Self::Rule(*rule)));
         marks.collect()

@@ -100,7 +100,8 @@ impl SimHost {
         let answer: Arc<Mutex<Option<io::Result<()>>>> = Arc::default();
         let (told, sim, wanted) = (answer.clone(), self.sim.clone(), operation.clone());
         self.sim.spawn(async move {
-            sim.sleep(delay).await;
+            let start = sim.with(|world| world.latency(1, 3));
+            sim.sleep(delay + start).await;
             if Arc::strong_count(&told) == 1 {
                 // It was given up before it began: its process is killed.
                 return;
@@ -110,45 +111,17 @@ impl SimHost {
             sim.with(World::touch);
         });
         let by = self.sim.now() + limit;
-        let mut waiting = Waiting { sim: self.sim.clone(), scan: scan_of(operation) };
         let answered =
             self.sim.until_by(by, |_| answer.lock().unwrap_or_else(PoisonError::into_inner).take()).await;
-        waiting.scan = waiting.scan.filter(|_| answered.is_none());
         match answered {
             None => Err(HostError::timed_out("have done", operation.to_string(), limit)),
             Some(Ok(())) => Ok(match operation {
                 Blocking::ReadFirst { .. } => vec![0; 4096],
                 _ => Vec::new(),
             }),
-            Some(Err(error)) => {
-                if let Blocking::Sync { device, .. } = operation {
-                    self.sim.with(|world| world.flush_told(device.as_str()));
-                }
-                Err(HostError::io("do", operation.to_string(), error))
-            }
+            Some(Err(error)) => Err(HostError::io("do", operation.to_string(), error)),
         }
     }
-}
-
-/// Somebody waits for an operation; one who goes leaves a scan behind that may land.
-struct Waiting {
-    sim: Sim,
-    scan: Option<(u32, u64)>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(scan) = self.scan {
-            self.sim.with(|world| world.given_up.insert(scan));
-        }
-    }
-}
-
-/// The SCSI host and the LUN that an operation scans for.
-fn scan_of(operation: &Blocking) -> Option<(u32, u64)> {
-    let Blocking::WriteSysfs { path, text } = operation else { return None };
-    let host = path.strip_prefix("/sys/class/scsi_host/host")?.strip_suffix("/scan")?;
-    Some((host.parse().ok()?, text.strip_prefix("0 0 ")?.trim().parse().ok()?))
 }
 
 async fn perform(sim: &Sim, operation: Blocking) -> io::Result<()> {
@@ -170,15 +143,28 @@ async fn perform(sim: &Sim, operation: Blocking) -> io::Result<()> {
 }
 
 async fn write_sysfs(sim: &Sim, path: &str, text: &str) -> Result<(), i32> {
-    let start = sim.with(|world| world.latency(1, 3));
-    sim.sleep(start).await;
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["sys", "class", "scsi_host", host, "scan"] => {
             let host = host.strip_prefix("host").and_then(|host| host.parse().ok());
             let lun = text.strip_prefix("0 0 ").and_then(|lun| lun.trim().parse().ok());
             match (host, lun) {
-                (Some(host), Some(lun)) => model::begin_scan(sim, host, lun).await,
+                (Some(host), Some(lun)) => {
+                    // The helper's process has the attribute open until the kernel returns.
+                    let helper = sim.with(|world| {
+                        let pid = world.start_process("bowline-helper", 1);
+                        let file = format!("/sys/devices/platform/host{host}/scsi_host/host{host}/scan");
+                        world
+                            .processes
+                            .get_mut(&pid)
+                            .into_iter()
+                            .for_each(|process| process.files.push(file.clone()));
+                        pid
+                    });
+                    let result = model::begin_scan(sim, host, lun).await;
+                    sim.with(|world| world.end_process(helper));
+                    result
+                }
                 _ => {
                     sim.with(|world| world.wrong(format!("C12: a scan for {text:?}")));
                     Err(blocks::EINVAL)
@@ -332,6 +318,10 @@ impl Host for SimHost {
             Err(error) => world.note("bowline", format_args!("{pid} {error}")),
         });
         result
+    }
+
+    fn flush_told(&self, device: &BlockName, _number: DevNumber) {
+        self.sim.with(|world| world.flush_told(device.as_str()));
     }
 
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {

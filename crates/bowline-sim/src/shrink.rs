@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::drive::{Verdict, play};
+use crate::drive::play;
 use crate::scenario::Scenario;
 
 /// The parts that can be left out of a scenario so that it still fails: each is tried alone, those that changed nothing stay
 /// out, and so on until none can be left out any more.
-pub fn shrink(scenario: &Scenario, plays: &dyn Fn(&Scenario) -> Verdict) -> BTreeSet<usize> {
+pub fn shortest(scenario: &Scenario) -> BTreeSet<usize> {
     let mut left_out = BTreeSet::new();
     loop {
         let before = left_out.len();
@@ -17,7 +17,7 @@ pub fn shrink(scenario: &Scenario, plays: &dyn Fn(&Scenario) -> Verdict) -> BTre
             }
             let mut fewer = left_out.clone();
             fewer.insert(part);
-            if !plays(&scenario.without(&fewer)).wrongs.is_empty() {
+            if !play(&scenario.without(&fewer), false).wrongs.is_empty() {
                 left_out = fewer;
             }
         }
@@ -25,9 +25,4 @@ pub fn shrink(scenario: &Scenario, plays: &dyn Fn(&Scenario) -> Verdict) -> BTre
             return left_out;
         }
     }
-}
-
-/// As [`shrink`], with nothing but the scenario.
-pub fn shortest(scenario: &Scenario) -> BTreeSet<usize> {
-    shrink(scenario, &|scenario| play(scenario, false))
 }

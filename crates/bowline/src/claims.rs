@@ -62,6 +62,14 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Whether every LUN below the session came in with its login, for this attachment: bowline has made it, nobody else uses
+    /// it, and its open-iscsi scans by itself.
+    pub fn brought_all_in(&self, id: &str) -> bool {
+        self.scans_by_itself && self.made_session && self.users.iter().eq([id])
+    }
+}
+
 /// The lock under which an endpoint's claim and record are changed.
 pub fn lock_name(endpoint: &Endpoint) -> String {
     format!("portal-{}", key(endpoint))

@@ -61,7 +61,11 @@ pub async fn connect(
     }
     let mut journal = match before {
         Some(found) if live => found,
-        _ => Attachment::intent(id.clone(), connection.paths.clone(), options.multipath, host.wall_clock()),
+        before => Attachment {
+            // Whoever was told of it died before it could say so.
+            lost_write: before.is_some_and(|found| found.lost_write),
+            ..Attachment::intent(id.clone(), connection.paths.clone(), options.multipath, host.wall_clock())
+        },
     };
     let unknown: Vec<WantedPath> =
         connection.paths.iter().filter(|path| !journal.paths.contains(path)).cloned().collect();
@@ -155,6 +159,7 @@ async fn finish_interrupted(
     runner.tell(Event::CleaningUp {
         reason: format!("an earlier process ended while {} was {}", found.id, found.phase),
     });
+    runner.resumes = true;
     let on_dirty = if found.phase == Phase::Attaching { OnDirty::NothingWritten } else { OnDirty::Refuse };
     let goal = Detach {
         paths: found.paths.clone(),
@@ -163,6 +168,7 @@ async fn finish_interrupted(
         flushed: found.flushed,
         keep_wwid: found.keep_wwid,
         scanned: found.scanned.clone(),
+        bare: found.is_bare(),
         ..Detach::default()
     };
     runner.journal = Some(found.clone());
@@ -215,18 +221,20 @@ async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error)
                 .leaving(vec!["unknown: the host could not be observed".into()]);
         }
     };
+    let mut error = error;
+    if runner.journal.as_ref().is_some_and(|journal| journal.lost_write) {
+        error = error.cause(LOST_WRITE);
+    }
     let left = left_behind(runner, &back, &seen);
     if left.is_empty() {
         return match runner.forget() {
             Ok(()) => error,
-            // It makes the next verb begin with cleaning up, so it is named (D9).
-            Err(failed) => error
-                .cause(format!("cleaning up failed: {failed}"))
-                .leaving(vec![format!("bowline's own state of attachment {}", runner.id())]),
+            Err(failed) => {
+                error.cause(format!("cleaning up failed: {failed}")).leaving(vec![runner.own_state()])
+            }
         };
     }
     let view = runner.view(&seen);
-    let mut error = error;
     for failure in detach::failures(&view)
         .into_iter()
         .chain(waiting.into_iter().map(|w| format!("still waiting for {w}")))
@@ -263,6 +271,9 @@ fn out_of_time(limit: Duration, waiting: Vec<String>) -> Error {
     error
 }
 
+/// Of an attachment before this one.
+const LOST_WRITE: &str = "a write to this volume was lost when it was last detached, and that disconnect ended before it could say so";
+
 /// The attachment is whole: written down, then handed out.
 fn hand_out(
     host: &dyn Host,
@@ -274,13 +285,16 @@ fn hand_out(
     let topology = &seen.topology;
     let map = topology.map.as_ref().map(|view| view.map.name.clone());
     let changed = !live || runner.ledger.entries().iter().any(|e| !matches!(e.step, Step::VerifyRead { .. }));
-    let report = report(runner, goal, &runner.view(seen), changed)?;
+    let mut report = report(runner, goal, &runner.view(seen), changed)?;
     let journal = runner.journal.as_mut().expect("a connect has a journal");
     if changed || journal.map != map {
         journal.phase = Phase::Attached;
         journal.map = map.clone();
         journal.wwid = report.wwid.clone();
         journal.flushed = false;
+        if !live && std::mem::take(&mut journal.lost_write) {
+            report.warnings.push(LOST_WRITE.into());
+        }
         if !sabotaged!(HandOutUnwritten) {
             journal::store(host, journal)?;
         }

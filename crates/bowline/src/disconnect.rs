@@ -10,13 +10,14 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
-use crate::ledger::{Ending, Entry};
+use crate::ledger::Ending;
 use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
 use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Disconnected, Outcome, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
+use crate::topology::{Scope, observe};
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -51,7 +52,8 @@ pub async fn disconnect(
     let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
     let mut goal = goal(&target, journal.as_ref(), options);
     if let Some(mut journal) = journal {
-        if journal.phase == Phase::Attached {
+        runner.resumes = journal.phase != Phase::Attached;
+        if !runner.resumes {
             journal.phase = Phase::Detaching;
             journal::store(host, &journal)?;
         }
@@ -71,6 +73,7 @@ pub async fn disconnect(
 
 /// The host could not be observed, or the journal not be written: what is left is looked for once more (D9).
 fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Error) -> Error {
+    let error = detach::telling_losses(error, &runner.ledger);
     let seen = match runner.look_once(goal) {
         Ok(seen) => seen,
         Err(again) => {
@@ -84,13 +87,8 @@ fn broken_off(host: &dyn Host, runner: &mut Runner<'_>, goal: &Detach, error: Er
         };
     }
     let mut left = detach::leftovers(goal, &runner.view(&seen));
-    left.push(state_of(runner));
+    left.push(runner.own_state());
     error.leaving(left).hint("disconnect again: it goes on where this stopped")
-}
-
-/// Of a volume that is gone our own file may remain; it makes the next verb begin with cleaning up.
-fn state_of(runner: &Runner<'_>) -> String {
-    format!("bowline's own state of attachment {}", runner.id())
 }
 
 /// What the rules get to know.
@@ -111,6 +109,7 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
         keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
         scanned: journal.map_or_else(BTreeSet::new, |journal| journal.scanned.clone()),
         flush_tries: options.flush_tries,
+        bare: journal.is_some_and(Attachment::is_bare),
     }
 }
 
@@ -171,27 +170,27 @@ async fn conclude(
         return Err(error.leaving(left).hint("disconnect again: it goes on where this stopped"));
     }
     let had_journal = runner.journal.is_some();
-    let lost_before = runner.journal.as_ref().is_some_and(|journal| journal.lost_write);
-    if lost_before {
+    let lost_write = runner.journal.as_ref().is_some_and(|journal| journal.lost_write);
+    if lost_write && runner.ledger.lost_writes().next().is_none() {
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
-    runner.forget().map_err(|error| error.leaving(vec![state_of(runner)]))?;
+    runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {
         schema: SCHEMA,
-        outcome: outcome(runner, goal, touched, lost_before),
+        outcome: outcome(runner, goal, touched, lost_write),
         leftovers: Vec::new(),
         warnings: failures,
     })
 }
 
-fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_before: bool) -> Outcome {
+fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {
     let not_flushed = runner.ledger.entries().iter().any(|entry| {
         let Step::Sync { .. } = entry.step else { return false };
         !matches!(&entry.ended, Some((_, Ending::Ok))) && !runner.ledger.succeeded(&entry.step)
     });
     let given_up = (not_flushed || !runner.users.is_empty()) && goal.on_dirty == OnDirty::Discard;
-    match (touched, lost_before || given_up) {
+    match (touched, lost_write || given_up) {
         (false, _) => Outcome::Unchanged,
         (true, true) => Outcome::DataMayBeLost,
         (true, false) => Outcome::Clean,
@@ -232,16 +231,10 @@ fn interrupted(
     }
 }
 
-/// Nothing was taken apart: the attachment stays what it was, and may be written to again. That a write is lost is
-/// told once, so it is kept: no later flush may pass for a clean one.
+/// Nothing was taken apart: the attachment stays what it was, and may be written to again.
 fn restore(host: &dyn Host, runner: &mut Runner<'_>) -> Result<(), Error> {
-    let told = |entry: &Entry| {
-        matches!((&entry.step, &entry.ended), (Step::Sync { .. }, Some((_, Ending::Final(_)))))
-    };
-    let lost_write = runner.ledger.entries().iter().any(told);
     match &mut runner.journal {
         Some(journal) if journal.phase == Phase::Detaching => {
-            journal.lost_write |= lost_write;
             journal.phase = Phase::Attached;
             journal.flushed = false;
             journal::store(host, journal)
@@ -268,13 +261,7 @@ fn resolve(host: &dyn Host, which: &Which) -> Result<Option<Target>, Error> {
 fn by_device(host: &dyn Host, node: &str) -> Result<Target, Error> {
     let name = block_name(host, node)?;
     let holds = |journal: &Attachment| -> Result<bool, Error> {
-        let scope = crate::topology::Scope {
-            paths: journal.paths.clone(),
-            unproven: BTreeSet::new(),
-            wwid: journal.wwid.clone(),
-            openers: crate::topology::Openers::Unasked,
-        };
-        let topology = crate::topology::observe(host, &scope)?;
+        let topology = observe(host, &Scope::of(journal))?;
         let map = topology.map.as_ref().is_some_and(|view| view.map.block_name() == name);
         let disk =
             topology.devices_of(&journal.paths).filter_map(|d| d.block()).any(|block| block.name == name);

@@ -10,7 +10,7 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::journal::{self, Attachment, Phase};
 use crate::report::{PathReport, PathState, SCHEMA};
-use crate::topology::{Openers, Scope, Topology, observe};
+use crate::topology::{Scope, Topology, observe};
 
 /// Answer of inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,13 +83,7 @@ pub fn inspect(host: &dyn Host, only: Option<&str>) -> Result<Inspection, Error>
 }
 
 fn report(host: &dyn Host, attachment: &Attachment) -> Result<AttachmentReport, Error> {
-    let scope = Scope {
-        paths: attachment.paths.clone(),
-        unproven: Default::default(),
-        wwid: attachment.wwid.clone(),
-        openers: Openers::Unasked,
-    };
-    let topology = observe(host, &scope)?;
+    let topology = observe(host, &Scope::of(attachment))?;
     let paths = path_reports(&attachment.paths, &topology);
     let missing: Vec<WantedPath> =
         attachment.paths.iter().filter(|path| topology.device(path).is_none()).cloned().collect();

@@ -74,6 +74,11 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// Whether a disk itself was handed out, and no map.
+    pub fn is_bare(&self) -> bool {
+        self.phase != Phase::Attaching && self.map.is_none()
+    }
+
     /// What a connect intends.
     pub fn intent(id: String, paths: Vec<WantedPath>, multipath: bool, begun: u64) -> Self {
         Self {

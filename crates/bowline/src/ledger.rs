@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use bowline_host::Moment;
+use bowline_host::names::BlockName;
+use bowline_host::{Moment, ScsiHost};
 
 use crate::plan::Step;
 
@@ -96,9 +97,36 @@ impl Ledger {
         self.tries(step).any(|entry| matches!(&entry.ended, Some((_, Ending::Ok))))
     }
 
+    /// Whether it was tried to take a device off that SCSI host.
+    pub(crate) fn deleted_on(&self, scsi_host: ScsiHost) -> bool {
+        let on_host =
+            |entry: &Entry| matches!(&entry.step, Step::DeleteDevice { hctl, .. } if hctl.host == scsi_host);
+        self.entries.iter().any(on_host)
+    }
+
+    /// Whether this process knows that no scan of its own goes on on that SCSI host: it has scanned there, and was told each
+    /// time how that ended.
+    pub(crate) fn scans_ended(&self, host: ScsiHost) -> bool {
+        let on_host =
+            |entry: &&Entry| matches!(&entry.step, Step::Scan { scsi_host, .. } if *scsi_host == host);
+        let told = |entry: &Entry| matches!(&entry.ended, Some((_, ending)) if !matches!(ending, Ending::TimedOut(_)));
+        let mut scans = self.entries.iter().filter(on_host).peekable();
+        scans.peek().is_some() && scans.all(told)
+    }
+
     /// How many tries ended other than well.
     pub fn failures(&self, step: &Step) -> u32 {
         let failed = |entry: &&Entry| matches!(&entry.ended, Some((_, ending)) if !ending.is_ok());
         self.tries(step).filter(failed).count() as u32
+    }
+
+    /// The flushes that have told of a lost write: the device, the step, and what it was told.
+    pub fn lost_writes(&self) -> impl Iterator<Item = (&BlockName, &Step, &Ending)> {
+        self.entries.iter().filter_map(|entry| match (&entry.step, &entry.ended) {
+            (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
+                Some((device, step, ending))
+            }
+            _ => None,
+        })
     }
 }

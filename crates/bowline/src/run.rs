@@ -14,7 +14,7 @@ use std::time::Duration;
 use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{self, Layer};
-use bowline_host::names::BlockName;
+use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, ScsiHost, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -103,6 +103,8 @@ pub struct Runner<'a> {
     pub journal: Option<Attachment>,
     /// Whether it stops as soon as another verb waits for the volume.
     pub gives_way: bool,
+    /// Whether it goes on where a process has ended: programs of that one may still be at it.
+    pub(crate) resumes: bool,
     /// The identity that a detach has found: the last disk takes it away, but not from the wwids file.
     pub identity: Option<Wwid>,
     /// Who was seen to use the volume while its data was given up: what they have not written is lost (D8).
@@ -142,6 +144,7 @@ impl<'a> Runner<'a> {
             narrator: Narrator::new(observer, host.now()),
             journal: None,
             gives_way: false,
+            resumes: false,
             users: BTreeSet::new(),
             identity: None,
             layers: BTreeSet::new(),
@@ -167,6 +170,12 @@ impl<'a> Runner<'a> {
     pub(crate) fn forget(&mut self) -> Result<(), Error> {
         self.journal = None;
         journal::remove(self.host, self.id)
+    }
+
+    /// Our own file as something that is left: it may remain of a volume that is gone, and makes the next verb begin with
+    /// cleaning up, so it is named (D9).
+    pub(crate) fn own_state(&self) -> String {
+        format!("bowline's own state of attachment {}", self.id)
     }
 
     /// Tells the observer.
@@ -260,11 +269,12 @@ impl<'a> Runner<'a> {
         let flushing =
             self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
         let openers = if flushing { Openers::Unasked } else { openers };
-        let unproven = match &*goal {
-            Goal::Attach(goal) => path::unproven(goal, &self.ledger),
-            Goal::Detach(_) => BTreeSet::new(),
+        let claims = claims::load_of(self.host, paths.iter().map(|path| &path.endpoint))?;
+        let (unproven, bare) = match &*goal {
+            Goal::Attach(goal) => (path::unproven(goal, &self.ledger, &claims, self.id), false),
+            Goal::Detach(goal) => (BTreeSet::new(), goal.bare),
         };
-        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers };
+        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers, bare };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
@@ -272,7 +282,6 @@ impl<'a> Runner<'a> {
             scope.openers = Openers::Everywhere;
             topology = observe(self.host, &scope)?;
         }
-        let claims = claims::load_of(self.host, scope.paths.iter().map(|path| &path.endpoint))?;
         let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
         let proven: Vec<_> =
             scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
@@ -290,6 +299,12 @@ impl<'a> Runner<'a> {
             // Only before udev is done with the first disk can an entry not be of this attach's making.
             journal.keep_wwid = fresh && (on_file || bowline_host::multipath::wwid_on_file(self.host, wwid)?);
             journal::store(self.host, journal)?;
+        }
+        // Single path lets go of a portal before it tries the next (C14).
+        if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
+            topology.find_scans(self.host, |session| {
+                self.ledger.deleted_on(session.scsi_host) || self.ledger.scans_ended(session.scsi_host)
+            })?;
         }
         if let Goal::Detach(goal) = goal {
             let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
@@ -318,6 +333,7 @@ impl<'a> Runner<'a> {
             }
             self.before(&step, claims)?;
             let now = self.host.now();
+            let again = self.resumes || self.ledger.tries(&step).next().is_some();
             self.narrator.begins(now, &step);
             self.ledger.begin(step.clone(), now);
             let context = Context {
@@ -326,6 +342,7 @@ impl<'a> Runner<'a> {
                 chap: self.chap,
                 login: self.login,
                 flush: self.flush,
+                again,
             };
             self.running.push(Box::pin(async move {
                 let ending = act::perform(context, &step).await;
@@ -407,7 +424,26 @@ impl<'a> Runner<'a> {
     fn end(&mut self, step: &Step, ending: Ending) {
         let now = self.host.now();
         self.narrator.ended(now, step, &ending);
+        if let (Step::Sync { device, number }, Ending::Final(_)) = (step, &ending) {
+            self.keep_loss(device, *number);
+        }
         self.ledger.end(step, now, ending);
+    }
+
+    /// The kernel tells of a lost write once, so it is written down before anything else: no later flush may pass for a
+    /// clean one, whatever becomes of this process. Where it cannot be written the next flush is told as well.
+    fn keep_loss(&mut self, device: &BlockName, number: DevNumber) {
+        let kept = match &mut self.journal {
+            Some(journal) => {
+                journal.lost_write = true;
+                journal::store(self.host, journal).is_ok()
+            }
+            // A volume that somebody else attached has no journal: the caller is told, and nobody else.
+            None => true,
+        };
+        if kept {
+            self.host.flush_told(device, number);
+        }
     }
 
     /// Waits for steps that are running to end, until `deadline`: none may be left behind unnoticed.
@@ -487,6 +523,7 @@ mod tests {
             keep_wwid: false,
             scanned: std::collections::BTreeSet::new(),
             flush_tries: 3,
+            bare: false,
         };
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), false), Openers::Everywhere);
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), true), Openers::OfMap);

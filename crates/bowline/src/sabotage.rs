@@ -163,6 +163,10 @@ mod state {
             Busy,
             /// A scan below a lost session is not waited for.
             LostSession,
+            /// A scan that a killed process began is waited for.
+            ScanLingers,
+            /// A login is waited for by the iscsiadm that asked for it.
+            LoginWaits,
             /// D4: what others attached.
             Unclaimed,
             /// C1: what was there before stays.

@@ -13,10 +13,11 @@ use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::{self, Opener};
 use bowline_host::scsi::{self, BlockDevice, ScsiDevice};
 use bowline_host::udev::{self, UdevRecord};
-use bowline_host::{Hctl, Host, Lun, Wwid, multipath};
+use bowline_host::{Hctl, Host, Lun, Wwid, lingering, multipath};
 
 use crate::connection::WantedPath;
 use crate::error::Error;
+use crate::journal::Attachment;
 
 /// What to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,21 @@ pub struct Scope {
     pub wwid: Option<Wwid>,
     /// Whether to look for who has the volume open.
     pub openers: Openers,
+    /// A disk itself was handed out: who has it open counts also where a map has been made upon it since.
+    pub bare: bool,
+}
+
+impl Scope {
+    /// An attachment as it is written down, to be looked at only.
+    pub fn of(attachment: &Attachment) -> Self {
+        Self {
+            paths: attachment.paths.clone(),
+            unproven: BTreeSet::new(),
+            wwid: attachment.wwid.clone(),
+            openers: Openers::Unasked,
+            bare: attachment.is_bare(),
+        }
+    }
 }
 
 /// How far to look for who has the volume open.
@@ -72,6 +88,9 @@ pub struct SessionView {
     pub devices: Vec<DeviceView>,
     /// How many other SCSI devices there are below it.
     pub others: usize,
+    /// Whether a scan below it is still under way that no step of this process waits for. Looked for only where a detach
+    /// would not know otherwise ([`Topology::find_scans`]).
+    pub scanning: bool,
 }
 
 /// A SCSI device, and what udev knows of it.
@@ -124,6 +143,36 @@ impl Topology {
             let wanted = paths.iter().filter(|path| path.endpoint == view.session.endpoint);
             wanted.filter_map(|path| view.device(path.lun))
         })
+    }
+
+    /// Whether a device at the volume's LUN is another volume's, in a map of its own: the LUN was reused, and whoever uses the
+    /// other volume still does. Only where the volume's identity is known, and the device tells another.
+    pub fn is_strangers(&self, device: &DeviceView, wwid: Option<&Wwid>) -> bool {
+        let differs = matches!((wwid, &device.device.wwid), (Some(own), Some(told)) if own != told);
+        let holds = |map: &Map| {
+            let number = device.block().map(|block| block.number);
+            Some(&map.wwid) == device.device.wwid.as_ref()
+                && map.paths.iter().any(|path| Some(path.number) == number)
+        };
+        differs && self.foreign_maps.iter().any(holds)
+    }
+
+    /// Looks for scans that go on below sessions without a device of the volume although whoever began them is gone; not
+    /// below those that are `known` to have none.
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub(crate) fn find_scans(
+        &mut self,
+        host: &dyn Host,
+        known: impl Fn(&Session) -> bool,
+    ) -> Result<(), Error> {
+        for view in &mut self.sessions {
+            if view.devices.is_empty() && !known(&view.session) {
+                view.scanning = lingering::scan_running(host, view.session.scsi_host)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -241,7 +290,7 @@ fn view_session(
         device.wwid = device.wwid.or_else(told);
         devices.push(DeviceView { device, udev });
     }
-    Ok(SessionView { session, devices, others })
+    Ok(SessionView { session, devices, others, scanning: false })
 }
 
 /// The volume's map: by the holders of its devices, and by its identity when that is known.
@@ -290,11 +339,16 @@ fn leads_to(host: &dyn Host, map: &Map) -> bool {
         .is_ok_and(|target| target.rsplit('/').next() == Some(map.block_name().as_str()))
 }
 
+fn own_disks<'a>(scope: &'a Scope, topology: &'a Topology) -> impl Iterator<Item = &'a BlockDevice> {
+    let devices = topology.devices_of(&scope.paths);
+    devices.filter(|view| !topology.is_strangers(view, scope.wwid.as_ref())).filter_map(|view| view.block())
+}
+
 /// What lies upon the volume. Of a volume with a map, what may still lie upon its disks is none of its content.
 fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Layer>, Error> {
     let blocks: Vec<&BlockDevice> = match &topology.map {
         Some(view) => view.block.iter().collect(),
-        None => topology.devices_of(&scope.paths).filter_map(|view| view.block()).collect(),
+        None => own_disks(scope, topology).collect(),
     };
     let mut found = BTreeSet::new();
     for block in blocks {
@@ -306,20 +360,25 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*
 /// open; of what else lies upon the volume, its users are told as well.
 fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Vec<Opener>, Error> {
-    let disks = || topology.devices_of(&scope.paths).filter_map(|view| view.block());
+    let disks = || own_disks(scope, topology);
     let mut todo: Vec<(BlockName, DevNumber)> = match &topology.map {
         Some(view) if view.map.open_count > 0 => vec![(view.map.block_name(), view.map.number)],
-        Some(_) => return Ok(Vec::new()),
+        Some(_) => Vec::new(),
         // Rarely is anything stacked upon them now; then its users count.
         None if scope.openers == Openers::OfMap && !disks().any(|block| !block.holders.is_empty()) => {
             return Ok(Vec::new());
         }
         None => disks().map(|block| (block.name.clone(), block.number)).collect(),
     };
+    let map = topology.map.as_ref().map(|view| view.map.block_name());
+    if scope.bare && map.is_some() {
+        todo.extend(disks().map(|block| (block.name.clone(), block.number)));
+    }
     let mut found = BTreeSet::new();
     while let Some((name, number)) = todo.pop() {
         for opener in openers::openers_of(host, &name, number)? {
             let part = match &opener {
+                Opener::Holder(layer) if map.as_ref() == Some(&layer.name) => true,
                 Opener::Holder(layer) => {
                     todo.push((layer.name.clone(), layer.number));
                     layer.is_partition()

@@ -57,12 +57,11 @@ impl Daemon {
             for &pid in &pids {
                 let _ = kill_process(pid, signal);
             }
-            let deadline = Instant::now() + Duration::from_secs(5);
-            while !self.pids().is_empty() && Instant::now() < deadline {
-                thread::sleep(LOOK_AGAIN);
+            if wait_while(Duration::from_secs(5), || !self.pids().is_empty()) {
+                return Ok(());
             }
         }
-        if self.pids().is_empty() { Ok(()) } else { Err(Failure::new(format!("{self:?} does not end"))) }
+        Err(Failure::new(format!("{self:?} does not end")))
     }
 
     /// Stops it, and starts it anew.
@@ -161,14 +160,22 @@ fn exchange(line: &str) -> std::io::Result<String> {
 
 /// Looks until it is so, with patience but not for ever.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        if Instant::now() > deadline {
-            return Err(Failure::new(format!("waited {} s in vain for {what}", PATIENCE.as_secs())));
+    match wait_while(PATIENCE, || !is_so()) {
+        true => Ok(()),
+        false => Err(Failure::new(format!("waited {} s in vain for {what}", PATIENCE.as_secs()))),
+    }
+}
+
+/// Looks until it is so no more, for so long at most; whether it came to that.
+pub fn wait_while(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while is_so() {
+        if Instant::now() >= deadline {
+            return false;
         }
         thread::sleep(LOOK_AGAIN);
     }
-    Ok(())
+    true
 }
 
 #[cfg(test)]

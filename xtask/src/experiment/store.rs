@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lab_wire::{Context, Failure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::git;
 use crate::lab::repository;
 
 /// The runs of the matrix, below the repository.
@@ -73,12 +73,8 @@ pub fn now() -> u64 {
 
 /// What is checked out; with a `+` where files have been changed since, other than documents and data.
 pub fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(repository()).args(arguments).output().ok();
-        let output = output.filter(|output| output.status.success());
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let head = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
-    let changed = git(&["status", "--porcelain", "--", ".", ":!docs", ":!*.md"]);
+    let repo = repository();
+    let head = git::ask(&repo, &["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
+    let changed = git::ask(&repo, &["status", "--porcelain", "--", ".", ":!docs", ":!*.md"]);
     if changed.is_some_and(|changed| changed.is_empty()) { head } else { head + "+" }
 }

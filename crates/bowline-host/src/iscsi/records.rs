@@ -150,9 +150,8 @@ pub async fn write_record(
     let hidden: Vec<(&str, &str)> =
         secret.into_iter().chain(secret_in.map(|secret| (PASSWORD_IN, secret.reveal()))).collect();
     let plain = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let wrong_plain = plain.clone().find(|(_, value)| !value.is_empty() && !is_storable(value));
-    let wrong = wrong_plain.or_else(|| hidden.iter().copied().find(|(_, value)| !is_storable(value)));
-    if let Some((key, _)) = wrong {
+    let mut to_store = plain.clone().filter(|(_, value)| !value.is_empty()).chain(hidden.iter().copied());
+    if let Some((key, _)) = to_store.find(|(_, value)| !is_storable(value)) {
         let why =
             format!("{key} must have 1 to 255 bytes, no control characters, no white space at its ends");
         return Err(HostError::unavailable("write the record of", endpoint.to_string(), why).into());

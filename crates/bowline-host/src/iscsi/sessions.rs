@@ -106,17 +106,23 @@ fn scsi_host_of(host: &dyn Host, name: &str) -> Result<Option<ScsiHost>, HostErr
 }
 
 /// `iscsiadm -m node … --login`: logs in to that portal over that interface. Waits until iscsid knows the outcome or
-/// `limit` is over; in the second case iscsid goes on trying. While it waits, iscsiadm holds no lock of the
-/// database (2.1.8 `login_portals` reads the records first), so it is ended at the limit.
+/// `limit` is over; in the second case iscsid goes on trying, and iscsiadm is left waiting for it: as long as it does,
+/// iscsid has not answered ([`crate::lingering::login_waiting`]). It holds no lock of the database meanwhile (2.1.8
+/// `login_portals` reads the records first).
 ///
 /// # Errors
 /// [`super::Iscsiadm::SessionExists`] also means that another login is under way: only sysfs tells whether
 /// the session is logged in.
 pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let node = records::node(endpoint, &["--login"], limit);
     // Where iscsid does not run, iscsiadm may start it (`iscsid.startup`): no lock for that.
-    let program = Program { abandon: false, keeps_locks: false, ..node };
-    exit::run(host, program, &[]).await
+    exit::run(host, Program { keeps_locks: false, ..records::node(endpoint, LOGIN, limit) }, &[]).await
+}
+
+const LOGIN: &[&str] = &["--login"];
+
+/// What iscsiadm's command line says of such a login, after its own name.
+pub fn login_arguments(endpoint: &Endpoint) -> Vec<String> {
+    records::node(endpoint, LOGIN, Duration::ZERO).args
 }
 
 /// `iscsiadm -m node … --logout`. It needs no record.
@@ -126,8 +132,14 @@ pub async fn login(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Res
 /// kernel has no session, and also where it has one but iscsid does not run (open-iscsi 2.1.8, seen);
 /// [`super::Iscsiadm::NoSession`] where the kernel has one that iscsid does not know.
 pub async fn logout(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let program = Program { keeps_locks: false, ..records::node(endpoint, &["--logout"], limit) };
-    exit::run(host, program, &[]).await
+    exit::run(host, Program { keeps_locks: false, ..records::node(endpoint, LOGOUT, limit) }, &[]).await
+}
+
+const LOGOUT: &[&str] = &["--logout"];
+
+/// What iscsiadm's command line says of such a logout, after its own name.
+pub fn logout_arguments(endpoint: &Endpoint) -> Vec<String> {
+    records::node(endpoint, LOGOUT, Duration::ZERO).args
 }
 
 #[cfg(test)]

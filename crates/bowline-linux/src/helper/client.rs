@@ -22,8 +22,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
+use super::ARGUMENT;
 use super::protocol::{LONGEST, Report, Request};
-use super::{ARGUMENT, flush};
 use crate::{async_socket, private_dir};
 
 /// How long a helper that closed its socket may take to end, before its status is left unknown.
@@ -52,13 +52,7 @@ impl HelperClient {
         let connection = self.connection()?;
         match tokio::time::timeout(limit, connection.perform(operation)).await {
             Err(_) => Err(HostError::timed_out(verb, object, limit)),
-            Ok(result) => result.map_err(|error| {
-                if let Blocking::Sync { device, number } = operation {
-                    // The failure is told now. Should the note stay, it is told twice, which does no harm.
-                    let _ = flush::told(&flush::note_of(&self.run_dir, device, *number));
-                }
-                HostError::io(verb, object, error)
-            }),
+            Ok(result) => result.map_err(|error| HostError::io(verb, object, error)),
         }
     }
 

@@ -31,7 +31,10 @@ mod protocol;
 mod server;
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
+
+use bowline_host::names::{BlockName, DevNumber};
 
 pub(crate) use client::HelperClient;
 pub use perform::{OperationFailed, perform};
@@ -40,6 +43,11 @@ pub use server::{Perform, serve};
 /// The helper's only argument. It carries the version of the protocol, so that a helper of another release
 /// ends at once instead of misunderstanding.
 pub const ARGUMENT: &str = "serve-protocol-1";
+
+/// Forgets the failure of a flush. Should its note stay, it is told twice, which does no harm.
+pub(crate) fn flush_told(run_dir: &Path, device: &BlockName, number: DevNumber) {
+    let _ = flush::told(&flush::note_of(run_dir, device, number));
+}
 
 /// The whole of the helper executable, with the operations it is to perform. The socket is descriptor 0.
 pub fn main(perform: Perform) -> ExitCode {

@@ -96,11 +96,6 @@ async fn clean(stage: &Stage, volume: usize) {
         if wedged(stage, volume) {
             return;
         }
-        if why.contains("holds a device of this volume") {
-            // By design: whose map that is, somebody has to find out.
-            stage.sim.with(|world| world.known_gap(format_args!("a map of others has a device at the LUN")));
-            return;
-        }
         stage.sim.sleep(BETWEEN).await;
     }
     stage.wrong(format!("everything is healed, and volume {volume} cannot be detached: {why}"));

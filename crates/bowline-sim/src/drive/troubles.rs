@@ -182,6 +182,12 @@ async fn others_use(stage: &Stage, volume: usize) {
         let _ = model::begin_scan(&stage.sim, host, lun).await;
         // A logout that had begun already cannot know of it.
         stage.sim.sleep(Duration::from_secs(20)).await;
+        let ends = |world: &mut crate::model::World| {
+            let logout =
+                |process: &crate::model::Process| process.args.last().is_some_and(|arg| arg == "--logout");
+            (!world.processes.values().any(logout)).then_some(())
+        };
+        stage.sim.until(ends).await;
         stage.with(|inside| {
             let disk = stage.sim.with(|world| world.disk_at(host, lun).map(|disk| disk.id));
             if let Some(disk) = disk {

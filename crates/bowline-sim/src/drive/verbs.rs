@@ -79,7 +79,10 @@ fn begin(stage: &Stage, volume: usize) -> Begun {
         let lun = stage.scenario.lun(volume);
         let is_its = |disk: &&crate::model::Disk| {
             let session = world.sessions.get(&disk.sid);
-            disk.lun == lun && session.is_some_and(|s| s.iqn == stage.scenario.iqn(volume, s.portal))
+            // One that an earlier verb has begun to delete goes by itself.
+            let stays = disk.state != crate::model::DiskState::Going;
+            let of_volume = session.is_some_and(|s| s.iqn == stage.scenario.iqn(volume, s.portal));
+            disk.lun == lun && stays && of_volume
         };
         (map, world.disks.values().filter(is_its).map(|disk| disk.id).collect())
     });
@@ -150,7 +153,6 @@ pub async fn attach(
     }
     end(stage, volume);
     if died {
-        died_with_news(stage, volume);
         mark(stage, "connect died");
         unsettled(stage, volume, true);
     }
@@ -175,7 +177,7 @@ fn attached(stage: &Stage, volume: usize, job: ConnectJob, begun: &Begun, connec
         finish_later(stage, volume, connected.id.clone(), Duration::from_secs(job.deadline));
     }
     nothing_foreign(stage);
-    account(stage, volume, None);
+    account(stage, volume, Some(connected.warnings.join("; ")));
 }
 
 /// The command leaves a process behind that brings the missing paths (B2).
@@ -276,6 +278,10 @@ fn lost_for_good(stage: &Stage, volume: usize) -> (BTreeSet<u64>, bool) {
                 pending |= cache.error;
             }
             pending |= world.flushes.values().any(Option::is_some);
+            // The disconnect that detaches it will tell.
+            let journal =
+                world.state.get(&format!("attachments/{}.json", check::id_of(&stage.scenario, volume)));
+            pending |= journal.is_some_and(|bytes| String::from_utf8_lossy(bytes).contains("\"lost_write\""));
             let lost: BTreeSet<u64> =
                 owed.iter().copied().filter(|w| !written(w) && !cached.contains(w)).collect();
             if !lost.is_empty() {
@@ -284,17 +290,6 @@ fn lost_for_good(stage: &Stage, volume: usize) -> (BTreeSet<u64>, bool) {
             (lost, pending)
         })
     })
-}
-
-/// A process that was told of a lost write has died before it could pass that on: nobody else is told (docs/findings.md, "Known
-/// to the simulator").
-fn died_with_news(stage: &Stage, volume: usize) {
-    let (lost, pending) = lost_for_good(stage, volume);
-    if lost.is_empty() || pending {
-        return;
-    }
-    stage.sim.with(|world| world.known_gap(format_args!("who was told that {lost:?} are lost has died")));
-    stage.with(|inside| inside.volumes[volume].owed.retain(|write| !lost.contains(write)));
 }
 
 /// D7: what was written is on the volume, or can still get there, or its loss was told. `said` is what the verb told when it
@@ -368,7 +363,6 @@ pub async fn detach(
         _ => unsettled(stage, volume, true),
     }
     if result.is_none() {
-        died_with_news(stage, volume);
         mark(stage, "disconnect died");
     }
     end(stage, volume);

@@ -239,8 +239,6 @@ pub async fn helper(
     number: (u32, u32),
 ) -> Result<(), io::Error> {
     let pid = sim.with(|world| world.start_process("bowline-helper", 1));
-    let start = sim.with(|world| world.latency(1, 3));
-    sim.sleep(start).await;
     let result = match sim.with(|world| open(world, pid, name, number)) {
         Err(errno) => Err(io::Error::from_raw_os_error(errno)),
         Ok(block) => {

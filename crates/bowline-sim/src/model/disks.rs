@@ -151,7 +151,7 @@ impl World {
         if let Some(number) = disk.number() {
             self.udev.records.remove(&number);
         }
-        multipathd::path_gone(self, name, devpath);
+        multipathd::path_gone(self, id, name, devpath);
         self.touch();
     }
 }
@@ -183,13 +183,31 @@ pub async fn command(sim: &Sim, disk: u64, trips: u32) -> Result<usize, i32> {
 pub async fn begin_scan(sim: &Sim, host: u32, lun: u64) -> Result<(), i32> {
     let found = sim.with(|world| {
         let session = world.sessions.values().find(|session| session.host == host)?;
-        Some((session.sid, world.disk_at(host, lun).is_some()))
+        Some(session.sid)
     });
-    let Some((sid, known)) = found else { return Err(blocks::ENOENT) };
-    if known || !inquiry(sim, sid).await {
+    let Some(sid) = found else { return Err(blocks::ENOENT) };
+    // One at a time below a host (Linux 6.1 `scsi_scan_host_selected`, `scan_mutex`).
+    let free = |world: &mut World| match world.sessions.get_mut(&sid) {
+        None => Some(false),
+        Some(session) if session.scanning => None,
+        Some(session) => {
+            session.scanning = true;
+            Some(true)
+        }
+    };
+    if !sim.until(free).await {
         return Ok(());
     }
-    add(sim, sid, host, lun);
+    let known = sim.with(|world| world.disk_at(host, lun).is_some());
+    if !known && inquiry(sim, sid).await {
+        add(sim, sid, host, lun);
+    }
+    sim.with(|world| {
+        if let Some(session) = world.sessions.get_mut(&sid) {
+            session.scanning = false;
+        }
+        world.touch();
+    });
     Ok(())
 }
 
@@ -230,9 +248,6 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
         let foreign = session.foreign_luns.contains(&lun);
         if world.disk_at(host, lun).is_some() {
             return None;
-        }
-        if world.given_up.remove(&(host, lun)) {
-            world.known_gap(format_args!("a scan that nobody waits for lands below session {sid}"));
         }
         let id = world.serial();
         let disk = Disk {

@@ -1,7 +1,7 @@
 //! iscsid: logins that cannot be called off, logouts, being killed, started, frozen.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::sessions::{self, SessionState};
@@ -41,17 +41,6 @@ pub struct Login {
     pub sid: Option<u32>,
     /// bowline asked for it.
     pub ours: bool,
-    /// As long as it was reckoned to take when it was asked for.
-    pub until: Duration,
-    /// The answer, as long as somebody waits for it.
-    answer: Weak<Mutex<Option<i32>>>,
-}
-
-impl Login {
-    /// Nobody waits for it, and it takes longer than it was reckoned to (see [`World::known_gap`]).
-    pub fn is_forgotten(&self, now: Duration) -> bool {
-        self.answer.strong_count() <= 1 && now > self.until
-    }
 }
 
 impl Iscsid {
@@ -99,47 +88,16 @@ async fn heard(sim: &Sim) -> Result<u32, i32> {
     .await
 }
 
-/// A login, as iscsiadm waits for it. The request lies in iscsid's socket until iscsid takes it, whether its iscsiadm is
-/// still there or not; one whose iscsiadm is gone may never be begun (findings: "iscsid that is frozen logs in when it
-/// thaws").
+/// A login, as iscsiadm waits for it. The request lies in iscsid's socket until iscsid takes it.
 pub async fn login(sim: &Sim, iqn: String, portal: usize, terms: Terms, ours: bool) -> i32 {
-    let answer: Arc<Mutex<Option<i32>>> = Arc::default();
-    let (told, work) = (answer.clone(), sim.clone());
-    // As long as one login is reckoned to take (`LoginPolicy::bound`).
-    let until = sim.now() + (terms.limit + Duration::from_secs(1)) * terms.tries + Duration::from_secs(1);
-    sim.spawn(async move {
-        let code = match heard(&work).await {
-            Err(code) => Some(code),
-            Ok(_) if Arc::strong_count(&told) == 1 && work.with(|world| world.random.in_thousand(500)) => {
-                None
-            }
-            Ok(starts) => {
-                if work.now() > until {
-                    work.with(|world| world.known_gap(format_args!("iscsid begins with a forgotten login")));
-                }
-                let login = Login { task: 0, sid: None, ours, until, answer: Arc::downgrade(&told) };
-                let code = begin_login(&work, iqn, portal, terms, login, starts).await;
-                if work.now() > until && code == Some(0) {
-                    work.with(|world| world.known_gap(format_args!("a forgotten login lands")));
-                }
-                code
-            }
-        };
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = code;
-        work.with(World::touch);
-    });
-    sim.until(|_| *answer.lock().unwrap_or_else(PoisonError::into_inner)).await
+    match heard(sim).await {
+        Err(code) => code,
+        Ok(starts) => begin_login(sim, iqn, portal, terms, Login { task: 0, sid: None, ours }, starts).await,
+    }
 }
 
 /// Begins a login, and waits for its end or that of iscsid.
-async fn begin_login(
-    sim: &Sim,
-    iqn: String,
-    portal: usize,
-    terms: Terms,
-    login: Login,
-    starts: u32,
-) -> Option<i32> {
+async fn begin_login(sim: &Sim, iqn: String, portal: usize, terms: Terms, login: Login, starts: u32) -> i32 {
     let key = (iqn.clone(), portal);
     let code: Arc<Mutex<Option<i32>>> = Arc::default();
     let begun = sim.with(|world| {
@@ -152,7 +110,7 @@ async fn begin_login(
         true
     });
     if !begun {
-        return Some(code::SESSION_EXISTS);
+        return code::SESSION_EXISTS;
     }
     let (told, work) = (code.clone(), sim.clone());
     let task = sim.spawn(async move {
@@ -175,7 +133,6 @@ async fn begin_login(
         ended.or(died.then_some(code::TALK_FAILED))
     })
     .await
-    .into()
 }
 
 /// The tries of one login (findings: "A login cannot be called off").

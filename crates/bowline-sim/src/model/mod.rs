@@ -41,7 +41,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::executor::Clock;
-use crate::faults::{Faults, Mark};
+use crate::faults::Faults;
 use crate::random::Random;
 
 /// How the host is set up: what an administrator, a distribution or a machine may differ in.
@@ -107,10 +107,6 @@ pub struct World {
     pub flushes: BTreeMap<BlockId, Option<i32>>,
     /// What must not be, as it was noticed.
     pub wrongs: Vec<String>,
-    /// Scans that nobody waits for any more, by SCSI host and LUN.
-    pub given_up: BTreeSet<(u32, u64)>,
-    /// A gap that is known was met: what follows from it is not held against the engine (see [`World::known_gap`]).
-    gap: bool,
     /// CHAP secrets, which may stand in node records and nowhere else.
     pub secrets: Vec<String>,
     trace: Option<String>,
@@ -143,8 +139,6 @@ impl World {
             state: BTreeMap::new(),
             flushes: BTreeMap::new(),
             wrongs: Vec::new(),
-            given_up: BTreeSet::new(),
-            gap: false,
             secrets: Vec::new(),
             trace: None,
             trace_hash: 0xcbf2_9ce4_8422_2325,
@@ -192,21 +186,8 @@ impl World {
         (self.trace_hash, self.trace) = (line.hash, line.text);
     }
 
-    /// Two things are known to go wrong and wait for their mending (docs/findings.md, "Known to the simulator"): a scan or a
-    /// login that nobody waits for lands later than bowline reckons with. What is left by it is told in the trace only; data
-    /// and secrets count as ever.
-    pub fn known_gap(&mut self, what: std::fmt::Arguments<'_>) {
-        self.note("GAP", what);
-        self.faults.mark(Mark::KnownGap);
-        self.gap = true;
-    }
-
     /// What must not be.
     pub fn wrong(&mut self, what: String) {
-        let follows = !["D7", "D11", "B", "a panic"].iter().any(|head| what.starts_with(head));
-        if self.gap && follows {
-            return self.note("after a gap", format_args!("{what}"));
-        }
         self.note("CHECK", format_args!("{what}"));
         self.wrongs.push(what);
     }

@@ -12,6 +12,7 @@ use super::blocks::{BlockId, Cache};
 use super::disks::DiskState;
 use super::iscsid::Power;
 use super::maps::{Map, MapPath};
+use super::udev::Gone;
 use super::uevents::From;
 use super::{World, udev};
 use crate::executor::Sim;
@@ -187,17 +188,17 @@ fn learn(world: &mut World, disk: u64) -> Option<String> {
 
 /// A disk is gone: its event is on its way to multipathd, which takes it out of memory and table. The last path takes its
 /// map with it, where nobody has that open.
-pub fn path_gone(world: &mut World, name: String, devpath: String) {
-    let heard = world.multipathd.busy + world.latency(5, 60);
-    world.udev.gone.push_back((world.clock.now() + heard, name, devpath));
+pub fn path_gone(world: &mut World, disk: u64, name: String, devpath: String) {
+    let at = world.clock.now() + world.multipathd.busy + world.latency(5, 60);
+    world.udev.gone.push_back(Gone { at, disk, name, devpath });
 }
 
-/// What [`path_gone`] has sent, once it has arrived.
-pub fn forget_path(sim: &Sim, name: &str, devpath: String) {
-    sim.with(|world| world.event(From::Udev, "remove", "block", devpath));
-    let heard = sim.with(|world| match world.multipathd.runs() {
-        true => world.multipathd.paths.remove(name),
-        false => None,
+/// What [`path_gone`] has sent, once it has arrived. It hears of a disk's end before it hears of the next one of that name.
+pub fn forget_path(sim: &Sim, gone: Gone) {
+    sim.with(|world| world.event(From::Udev, "remove", "block", gone.devpath));
+    let heard = sim.with(|world| {
+        let known = world.multipathd.paths.get(&gone.name).is_some_and(|(disk, _)| *disk == gone.disk);
+        (known && world.multipathd.runs()).then(|| world.multipathd.paths.remove(&gone.name)).flatten()
     });
     let Some((disk, _)) = heard else { return };
     let maps: Vec<u64> = sim.with(|world| world.maps_upon(disk).map(|map| map.id).collect());

@@ -9,6 +9,10 @@ use super::{BlockId, World};
 pub struct Process {
     /// `comm`
     pub command: String,
+    /// `cmdline`, after the program's own name
+    pub args: Vec<String>,
+    /// Files it has open beside block devices.
+    pub files: Vec<String>,
     /// Its parent.
     pub parent: u32,
     /// What it has open, and whether its table of descriptors still shows it: a last close that hangs does not (design:
@@ -63,7 +67,8 @@ impl World {
     /// Starts a process.
     pub fn start_process(&mut self, command: &str, parent: u32) -> u32 {
         let pid = self.pid();
-        self.processes.insert(pid, Process { command: command.into(), parent, opens: Vec::new() });
+        let (args, files, opens) = (Vec::new(), Vec::new(), Vec::new());
+        self.processes.insert(pid, Process { command: command.into(), args, files, parent, opens });
         pid
     }
 

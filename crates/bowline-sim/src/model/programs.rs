@@ -19,12 +19,16 @@ pub async fn run_program(
     let answer: Arc<Mutex<Option<(i32, String)>>> = Arc::default();
     let (told, work, args) = (answer.clone(), sim.clone(), program.args.clone());
     let (name, keeps) = (program.name, program.keeps_locks);
-    let token = sim.with(|world| {
+    let (token, own) = sim.with(|world| {
         let token = world.serial();
         if keeps {
             world.locks.inherit(pid, token);
         }
-        token
+        let own = world.start_process(name, 1);
+        if let Some(process) = world.processes.get_mut(&own) {
+            process.args.clone_from(&args);
+        }
+        (token, own)
     });
     let task = sim.spawn(async move {
         work.sleep(hangs).await;
@@ -36,10 +40,10 @@ pub async fn run_program(
         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
         work.with(|world| {
             world.locks.release(token);
-            world.touch();
+            world.end_process(own);
         });
     });
-    let mut running = Running { sim: sim.clone(), pid, task, token, ends: !program.abandon };
+    let mut running = Running { sim: sim.clone(), pid, own, task, token, ends: !program.abandon };
     let by = sim.now() + program.limit;
     let ask = |_: &mut World| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
     match sim.until_by(by, ask).await {
@@ -55,7 +59,9 @@ pub async fn run_program(
 /// alone. A process that was killed tells nobody anything.
 struct Running {
     sim: Sim,
+    /// Whoever waits for it.
     pid: u32,
+    own: u32,
     task: u64,
     token: u64,
     ends: bool,
@@ -67,7 +73,7 @@ impl Drop for Running {
             self.sim.kill(self.task);
             self.sim.with(|world| {
                 world.locks.release(self.token);
-                world.touch();
+                world.end_process(self.own);
             });
         }
     }

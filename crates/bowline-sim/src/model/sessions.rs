@@ -49,6 +49,8 @@ pub struct Session {
     pub foreign: bool,
     /// LUNs that others use below it.
     pub foreign_luns: BTreeSet<u64>,
+    /// Somebody scans below its host.
+    pub scanning: bool,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             scans_by_itself: false,
             foreign: false,
             foreign_luns: BTreeSet::new(),
+            scanning: false,
         };
         self.sessions.insert(sid, session);
         self.note("kernel", format_args!("session {sid} to {iqn} at portal {portal}"));
@@ -88,11 +91,7 @@ impl World {
         if state == SessionState::LoggedIn {
             session.connections += 1;
             session.offline = false;
-            for disk in self.disks.values_mut().filter(|disk| disk.sid == sid) {
-                if disk.state == DiskState::TransportOffline {
-                    disk.state = DiskState::Running;
-                }
-            }
+            self.turn_disks(sid, DiskState::TransportOffline, DiskState::Running);
         }
         self.note("kernel", format_args!("session {sid} is {state:?}"));
         self.touch();
@@ -101,13 +100,16 @@ impl World {
     fn take_offline(&mut self, sid: u32) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         session.offline = true;
-        for disk in self.disks.values_mut().filter(|disk| disk.sid == sid) {
-            if disk.state == DiskState::Running {
-                disk.state = DiskState::TransportOffline;
-            }
-        }
+        self.turn_disks(sid, DiskState::Running, DiskState::TransportOffline);
         self.note("kernel", format_args!("session {sid} did not come back in time"));
         self.touch();
+    }
+
+    /// The disks below a session that are in one state change to another.
+    fn turn_disks(&mut self, sid: u32, from: DiskState, to: DiskState) {
+        for disk in self.disks.values_mut().filter(|disk| disk.sid == sid && disk.state == from) {
+            disk.state = to;
+        }
     }
 
     fn is_up(&self, sid: u32) -> bool {

@@ -92,7 +92,10 @@ pub fn list(world: &World, path: &str) -> View<Vec<String>> {
             None => return absent(),
         },
         ["proc", pid, "fd"] => match process(world, pid) {
-            Some(process) => (0..process.opens.len()).map(|fd| (fd + 3).to_string()).collect(),
+            Some(process) => {
+                let open = process.opens.len() + process.files.len();
+                (0..open).map(|fd| (fd + 3).to_string()).collect()
+            }
             None => return absent(),
         },
         _ => return list_database(world, path),
@@ -143,6 +146,10 @@ pub fn read_link(world: &World, path: &str) -> View<String> {
 fn opened(world: &World, pid: &str, fd: &str) -> View<String> {
     let Some(process) = process(world, pid) else { return absent() };
     let at = fd.parse::<usize>().ok().and_then(|fd| fd.checked_sub(3));
+    let file = at.and_then(|at| process.files.get(at.checked_sub(process.opens.len())?));
+    if let Some(file) = file {
+        return Ok(file.clone());
+    }
     match at.and_then(|at| process.opens.get(at)) {
         Some((block, Shown::Yes)) => match world.blocks().find(|found| found.id == *block) {
             Some(block) => Ok(format!("/dev/{}", block.name)),
@@ -262,6 +269,19 @@ fn of_process(world: &World, pid: &str, file: &str) -> View<Vec<u8>> {
     let Some(found) = process(world, pid) else { return absent() };
     match file {
         "comm" => line(&found.command),
+        "cmdline" => {
+            let words = std::iter::once(format!("/usr/sbin/{}", found.command));
+            // iscsiadm takes its portal apart where it lies (findings: "iscsiadm's command line is not what it was given").
+            let apart =
+                |(at, arg): (usize, &String)| match at.checked_sub(1).map(|at| found.args[at].as_str()) {
+                    Some("-p") => {
+                        arg.rsplit_once(':').map_or(arg.clone(), |(host, port)| format!("{host}\0{port}"))
+                    }
+                    _ => arg.clone(),
+                };
+            let args = found.args.iter().enumerate().map(apart);
+            text(words.chain(args).map(|word| word + "\0").collect::<String>())
+        }
         "stat" => line(format_args!("{pid} ({}) S {} 0 0", found.command, found.parent)),
         "mountinfo" => text("21 1 252:1 / / rw - ext4 /dev/vda1 rw\n"),
         _ => absent(),

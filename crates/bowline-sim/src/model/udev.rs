@@ -13,10 +13,23 @@ use crate::executor::Sim;
 pub struct Udev {
     /// Records by device number.
     pub records: BTreeMap<(u32, u32), Record>,
-    /// Disks whose removal multipathd has still to hear of: when, the name, the device path.
-    pub gone: VecDeque<(Duration, String, String)>,
+    /// Disks whose removal multipathd has still to hear of, in their order.
+    pub gone: VecDeque<Gone>,
     /// It is as slow as that besides.
     pub busy: Duration,
+}
+
+/// A disk that is gone, whose event is on its way.
+#[derive(Debug, Clone)]
+pub struct Gone {
+    /// When multipathd hears of it.
+    pub at: Duration,
+    /// Which disk it was.
+    pub disk: u64,
+    /// The name it had.
+    pub name: String,
+    /// The path it had below /sys.
+    pub devpath: String,
 }
 
 /// What its rules have found out.
@@ -49,9 +62,9 @@ const READS: u32 = 30;
 /// Sends on what was removed, when its time has come; runs beside everything.
 pub async fn boot(sim: Sim) {
     loop {
-        let (at, name, devpath) = sim.until(|world| world.udev.gone.pop_front()).await;
-        sim.sleep_until(at).await;
-        multipathd::forget_path(&sim, &name, devpath);
+        let gone = sim.until(|world| world.udev.gone.pop_front()).await;
+        sim.sleep_until(gone.at).await;
+        multipathd::forget_path(&sim, gone);
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Hctl, Lun, Moment, openers, scsi};
+use bowline_host::{Hctl, Lun, openers, scsi};
 
-use super::{Context, of_error, of_state, volume};
+use super::{Context, of_error, of_state, outlast, volume};
 use crate::claims::{self, Claim};
 use crate::connection::Chap;
 use crate::error::Error;
@@ -21,11 +21,9 @@ const DATABASE_LIMIT: Duration = Duration::from_secs(40);
 /// Another bowline process holds a portal's lock for a record's making or a logout.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// A logout waits for the target's answer; iscsid gives up after `node.conn[0].timeo.logout_timeout` (15 s).
-const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
-/// No policy makes a login longer.
-const LONGEST_LOGIN: Duration = Duration::from_secs(300);
+pub(super) const LOGOUT_LIMIT: Duration = Duration::from_secs(40);
 /// What iscsiadm needs around the login itself.
-const LOGIN_SLACK: Duration = Duration::from_secs(10);
+pub(super) const LOGIN_SLACK: Duration = Duration::from_secs(10);
 
 type Fallible = Result<(), Ending>;
 
@@ -37,6 +35,9 @@ pub(super) async fn prepare(context: Context<'_>, endpoint: &Endpoint) -> Ending
 
 async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
+    if context.again || !sessions_of(context, endpoint)?.is_empty() {
+        outlast::logout(context, endpoint).await?;
+    }
     let mut claim = load(context, endpoint)?;
     claim.users.insert(context.id.to_owned());
     let record = match record_of(context, endpoint)? {
@@ -144,12 +145,13 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
             (before.or(Some(until)), Ending::Skipped(message))
         }
-        // iscsid has not answered within its own bound: it does not run freely, and when it does again it begins.
+        // iscsid has not answered within its own bound: it does not run freely, and when it does again it begins. What is noted
+        // stays, and the iscsiadm that goes on waiting tells that it is not over ([`outlast::login`]).
         Err(IscsiError::Host(error)) if error.is_timeout() => {
-            let until = context.host.now() + LONGEST_LOGIN - Duration::from_secs(1);
-            let why = format!("no end within {} s; iscsid may still log in", limit.as_secs());
-            (Some(until.0.as_millis() as u64), Ending::Final(why))
+            return Ending::Final(format!("no end within {} s; iscsid may still log in", limit.as_secs()));
         }
+        // iscsid was not asked: what another process has noted still holds.
+        Err(IscsiError::Host(error)) => (before, of_iscsi(IscsiError::Host(error))),
         Err(error) => (None, of_login(context, error)),
     };
     match login_is_over(context, endpoint, until, over).await {
@@ -217,17 +219,23 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
+    if context.again {
+        outlast::logout(context, endpoint).await?;
+    }
     if claim.users.is_empty() {
-        if claim.made_session {
-            let below = below(context, endpoint)?;
-            if let Some(lun) = own_among(context, endpoint, &below)? {
-                // A scan that was under way has brought it in since the plan was made; it goes first (D14).
-                return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
-            }
-            if sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await? {
-                outlast_login(context, &claim).await?;
-                end_sessions(context, endpoint).await?;
-            }
+        // Also where the session stays: a login that has not read its record yet would find it put back.
+        outlast::login(context, &claim).await?;
+    }
+    let below = below(context, endpoint)?;
+    if let Some(lun) = brought_in(context, &claim, &below)? {
+        // A scan that was under way has brought it in since the plan was made; it goes first (D14).
+        return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
+    }
+    if claim.users.is_empty() {
+        if claim.made_session && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
+        {
+            outlast::login(context, &claim).await?;
+            end_sessions(context, endpoint).await?;
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim).await?;
@@ -243,12 +251,16 @@ fn below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Hctl>, Ending>
     Ok(devices.into_iter().filter(is_below).collect())
 }
 
-/// The LUN of this attachment, if it is among them.
-fn own_among(context: Context<'_>, endpoint: &Endpoint, below: &[Hctl]) -> Result<Option<Lun>, Ending> {
-    let journal = journal::load(context.host, context.id).map_err(of_state)?;
-    let paths = journal.map(|journal| journal.paths).unwrap_or_default();
+/// The LUN of this attachment, if it is among them, and a scan of ours has brought it in: below a session that others made
+/// there may be one of theirs.
+fn brought_in(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<Option<Lun>, Ending> {
+    let Some(journal) = journal::load(context.host, context.id).map_err(of_state)? else { return Ok(None) };
+    if !claim.made_session && !journal.scanned.contains(&claim.endpoint) {
+        return Ok(None);
+    }
     let is_there = |lun: &Lun| below.iter().any(|hctl| hctl.lun == *lun);
-    Ok(paths.into_iter().filter(|path| path.endpoint == *endpoint).map(|path| path.lun).find(is_there))
+    let own = journal.paths.into_iter().filter(|path| path.endpoint == claim.endpoint);
+    Ok(own.map(|path| path.lun).find(is_there))
 }
 
 /// Whether a session has to stay for one of those devices: whose it is does not matter. Where sessions of ours bring in
@@ -273,58 +285,6 @@ fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
     let Some(block) = device.and_then(|device| device.block) else { return Ok(false) };
     let openers = openers::openers_of(context.host, &block.name, block.number).map_err(of_error)?;
     Ok(openers.iter().any(|opener| !opener.passes_by()))
-}
-
-/// A login of a process that died may still be under way in iscsid, which cannot be told to stop: before TCP has
-/// connected there is no session to log out from. It lands, or it is over when it was bound to be. A time that is
-/// farther away than any login stems from another boot.
-async fn outlast_login(context: Context<'_>, claim: &Claim) -> Fallible {
-    if sabotaged!(ForgetGhost) {
-        return Ok(());
-    }
-    let host = context.host;
-    let Some(mut until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
-        return Ok(());
-    };
-    let left = until.since(host.now());
-    if left > LONGEST_LOGIN {
-        return Ok(());
-    }
-    if left > context.login.bound() + LOGIN_SLACK && sessions_of(context, &claim.endpoint)?.is_empty() {
-        until = heard_by_iscsid(context, claim).await?;
-    }
-    while host.now() < until && !sessions_of(context, &claim.endpoint)?.iter().any(is_up) {
-        host.sleep_until(host.now() + Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
-
-/// Until when a login that iscsid had not answered may take. Its requests are dealt with in their order, so once it has
-/// answered a later one it has begun with that login, or has never got it. The later one is a login to the same place:
-/// where that is under way or up, iscsid says so, and what it makes otherwise is logged out of.
-async fn heard_by_iscsid(context: Context<'_>, claim: &Claim) -> Result<Moment, Ending> {
-    let host = context.host;
-    let limit = context.login.bound() + LOGIN_SLACK;
-    match iscsi::login(host, &claim.endpoint, limit).await {
-        Err(IscsiError::Failed { code: Iscsiadm::SessionExists, .. }) => Ok(host.now() + limit),
-        Err(IscsiError::Host(error)) if error.is_timeout() => {
-            // Now there are two that may land.
-            let until = host.now() + LONGEST_LOGIN - Duration::from_secs(1);
-            let mut stored = load(context, &claim.endpoint)?;
-            stored.login_until = Some(until.0.as_millis() as u64);
-            claims::store(host, &stored).map_err(of_state)?;
-            Err(Ending::Failed(format!(
-                "iscsid has not answered within {} s; it may still log in",
-                limit.as_secs()
-            )))
-        }
-        // Also where iscsid does not run: what it had not begun has ended with it.
-        _ => Ok(host.now()),
-    }
-}
-
-fn is_up(session: &Session) -> bool {
-    session.state == iscsi::SessionState::LoggedIn
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
@@ -400,7 +360,7 @@ fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRec
     Ok(records.into_iter().find(|record| record.endpoint == *endpoint))
 }
 
-fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
+pub(super) fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
     let sessions = iscsi::sessions_of(context.host, |iqn| *iqn == endpoint.iqn).map_err(of_iscsi)?;
     Ok(sessions.into_iter().filter(|session| session.endpoint == *endpoint).collect())
 }

@@ -2,6 +2,7 @@
 //! no trace to observe, so theirs is a fact.
 
 mod endpoint;
+mod outlast;
 mod volume;
 
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Context<'a> {
     pub(crate) login: LoginPolicy,
     /// Limit of one flush.
     pub(crate) flush: Duration,
+    /// Whether it was tried before, by this process or by one that has ended: what that began may still be under way.
+    pub(crate) again: bool,
 }
 
 /// Does one step.

@@ -23,7 +23,6 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(20);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
 const DELETE_LIMIT: Duration = Duration::from_secs(90);
-
 /// Linux, asm-generic/errno-base.h
 const EIO: i32 = 5;
 
@@ -107,8 +106,19 @@ pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNu
         Err(error) if tells_of_loss(&error) && !sabotaged!(RetryLostWrite) => {
             Ending::Final(error.to_string())
         }
-        other => of_blocking(other),
+        other => {
+            if other.as_ref().is_err_and(ended) {
+                // Nothing is lost by it: the next try is to ask the device again.
+                context.host.flush_told(device, number);
+            }
+            of_blocking(other)
+        }
     }
+}
+
+/// Whether a flush that failed has come to its end: not where it was given up, or its helper ended.
+fn ended(error: &HostError) -> bool {
+    error.io_kind().is_some_and(|kind| kind != ErrorKind::BrokenPipe)
 }
 
 /// Whether a flush has ended so that another would claim success: by its number, or in words that have none. Not where the

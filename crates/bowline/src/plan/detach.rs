@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::Wwid;
+use bowline_host::dm::Map;
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::{BlockName, DevNumber};
@@ -17,10 +18,10 @@ use super::ours::Ours;
 use super::{Decision, Draft, Step, View};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Ending;
+use crate::ledger::{Ending, Ledger};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
-use crate::topology::MapView;
+use crate::topology::{DeviceView, MapView};
 
 /// The goal of a disconnect, and of every clean-up.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Detach {
     pub scanned: BTreeSet<Endpoint>,
     /// How many tries a flush has.
     pub flush_tries: u32,
+    /// A disk itself was handed out, so disks hold data of their own also where a map has been made upon them since (journal).
+    pub bare: bool,
 }
 
 impl Default for Detach {
@@ -51,6 +54,7 @@ impl Default for Detach {
             keep_wwid: false,
             scanned: BTreeSet::new(),
             flush_tries: 3,
+            bare: false,
         }
     }
 }
@@ -110,13 +114,21 @@ fn refusal(goal: &Detach, view: &View<'_>) -> Option<Error> {
     foreign(goal, view).or_else(|| in_use(goal, view)).or_else(|| flush_failed(goal, view))
 }
 
-/// A map with devices that are not of this connection is not ours alone. (The clean-up of a connect leaves such a map
+/// A map with devices that are not of this connection is not ours alone; one of another volume, which was at the LUN before
+/// and whose devices say so, is none of our business. (The clean-up of a connect leaves such a map
 /// alone, and takes its own devices out.)
 fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
     if goal.on_dirty == OnDirty::NothingWritten {
         return None;
     }
-    if let Some(map) = view.topology.foreign_maps.first() {
+    let devices = || view.topology.devices_of(&goal.paths);
+    let holds_ours = |map: &&Map| {
+        let held = |device: &&DeviceView| {
+            device.block().is_some_and(|b| map.paths.iter().any(|p| p.number == b.number))
+        };
+        devices().filter(held).any(|device| !view.topology.is_strangers(device, goal.wwid.as_ref()))
+    };
+    if let Some(map) = view.topology.foreign_maps.iter().find(holds_ours) {
         return Some(
             Error::new(
                 ErrorKind::Refused,
@@ -154,10 +166,7 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
     for user in users {
         error = error.cause(user);
     }
-    // The kernel tells of a lost write once, so it is passed on also where there is another reason to refuse (D11).
-    for (device, step, ending) in lost_writes(view) {
-        error = error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()));
-    }
+    error = telling_losses(error, view.ledger);
     let groups = active_groups(view);
     if groups.is_empty() {
         return Some(error.hint("unmount it or end the process, then disconnect again; nothing was changed"));
@@ -176,6 +185,13 @@ fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
     )
 }
 
+/// The kernel tells of a lost write once, so it is passed on also where there is another reason to stop (D11).
+pub(crate) fn telling_losses(error: Error, ledger: &Ledger) -> Error {
+    ledger.lost_writes().fold(error, |error, (device, step, ending)| {
+        error.cause(format!("a write to {device} is lost: {step}: {}", ending.reason()))
+    })
+}
+
 /// The volume groups of the logical volumes that lie upon the volume.
 fn active_groups<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
     let group = |layer: &'a Layer| match &layer.kind {
@@ -183,16 +199,6 @@ fn active_groups<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
         _ => None,
     };
     view.topology.layers.iter().filter_map(group).collect()
-}
-
-/// The flushes that have told of a lost write.
-fn lost_writes<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a BlockName, &'a Step, &'a Ending)> {
-    view.ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
-        (step @ Step::Sync { device, .. }, Some((_, ending @ Ending::Final(_)))) => {
-            Some((device, step, ending))
-        }
-        _ => None,
-    })
 }
 
 fn users<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Opener> {
@@ -268,9 +274,10 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         }
         return true;
     };
-    if goal.on_dirty != OnDirty::NothingWritten
-        && !all_flushed(goal, [(map.map.block_name(), map.map.number)], view, draft)
-    {
+    let disks = ours.devices.iter().filter(|_| goal.bare).filter_map(|device| device.block());
+    let disks = disks.map(|block| (block.name.clone(), block.number));
+    let devices = std::iter::once((map.map.block_name(), map.map.number)).chain(disks);
+    if goal.on_dirty != OnDirty::NothingWritten && !all_flushed(goal, devices, view, draft) {
         return false;
     }
     fail_readers(goal, ours, map, view, draft);
@@ -461,13 +468,20 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             entry.ended.is_none()
                 && match &entry.step {
                     Step::PrepareRecord(e) | Step::Login(e) => e == endpoint,
-                    Step::Scan { endpoint: e, .. } => e == endpoint && !lost(endpoint, view),
+                    Step::Scan { endpoint: e, .. } => e == endpoint && !cut_off(endpoint, view),
                     _ => false,
                 }
         });
         if busy {
             met!(Busy);
             draft.wait(format!("what is under way at {endpoint} to end"), None);
+            continue;
+        }
+        let scanning = view.topology.session(endpoint).is_some_and(|session| session.scanning);
+        if scanning && !cut_off(endpoint, view) {
+            met!(ScanLingers);
+            let wake = Some(view.now + Duration::from_millis(100));
+            draft.wait(format!("a scan at {endpoint} to end whose process is gone"), wake);
             continue;
         }
         let below = view.topology.devices_of(std::slice::from_ref(path));
@@ -483,7 +497,7 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             view.topology.session(endpoint).is_some_and(|session| {
                 session.devices.is_empty()
                     && session.others == 0
-                    && deleted_on(session.session.scsi_host, view)
+                    && view.ledger.deleted_on(session.session.scsi_host)
             })
         };
         if !mine && !view.claims.contains_key(endpoint) && served_us() {
@@ -495,22 +509,19 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// Whether the endpoint's session has lost its connection. A scan below it then waits for as long as the session is to
-/// wait for a new one (`recovery_tmo`, 120 s by default), or until the logout: so nothing is gained by waiting for it.
-fn lost(endpoint: &Endpoint, view: &View<'_>) -> bool {
-    let lost = view.topology.session(endpoint).is_some_and(|session| !session.usable());
-    if lost {
+/// Whether a scan below the endpoint's session ends by the logout. Where the session has lost its connection it would wait for
+/// as long as that is to wait for a new one (`recovery_tmo`, 120 s by default), so nothing is gained by waiting for it.
+/// But if the session stays, for others, what the scan brings in later would be nobody's.
+fn cut_off(endpoint: &Endpoint, view: &View<'_>) -> bool {
+    let Some(session) = view.topology.session(endpoint) else { return false };
+    let goes = view.claims.get(endpoint).is_some_and(|claim| {
+        claim.made_session && claim.users.iter().all(|user| user == view.id) && session.others == 0
+    });
+    let lost = !session.usable();
+    if lost && goes {
         met!(LostSession);
     }
-    lost
-}
-
-/// Whether we took a device off that SCSI host.
-fn deleted_on(scsi_host: bowline_host::ScsiHost, view: &View<'_>) -> bool {
-    view.ledger
-        .entries()
-        .iter()
-        .any(|entry| matches!(&entry.step, Step::DeleteDevice { hctl, .. } if hctl.host == scsi_host))
+    lost && goes
 }
 
 /// What is still there, one line each (D9).

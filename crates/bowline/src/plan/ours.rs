@@ -32,7 +32,8 @@ impl<'a> Ours<'a> {
         });
         let map = view.topology.map.as_ref();
         if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
-            return Self { devices: of_volume.collect(), map, whole: true };
+            let own = |device: &&DeviceView| !view.topology.is_strangers(device, goal.wwid.as_ref());
+            return Self { devices: of_volume.filter(own).collect(), map, whole: true };
         }
         let (devices, before): (Vec<_>, Vec<_>) =
             of_volume.partition(|device| brought_in(goal, device, view));
@@ -70,11 +71,14 @@ fn brought_in(goal: &Detach, device: &DeviceView, view: &View<'_>) -> bool {
     if goal.scanned.contains(endpoint) || new_session(endpoint, view.ledger) {
         return true;
     }
-    // This process has worked there and did not scan.
+    // This process has worked there and did not scan. (A release is no such work: it waits for what a process that died has
+    // begun, and that may bring the LUN in.)
     let worked = |step: &Step| match step {
-        Step::PrepareRecord(of) | Step::Login(of) | Step::Release(of) => of == endpoint,
+        Step::PrepareRecord(of) | Step::Login(of) => of == endpoint,
         _ => false,
     };
-    let claim = view.claims.get(endpoint);
-    !begun(&worked) && claim.is_some_and(|claim| claim.made_session && claim.users.contains(view.id))
+    view.claims.get(endpoint).is_some_and(|claim| {
+        let unscanned = !begun(&worked) && claim.made_session && claim.users.contains(view.id);
+        unscanned || claim.brought_all_in(view.id)
+    })
 }

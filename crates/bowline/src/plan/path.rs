@@ -1,6 +1,6 @@
 //! How far one path is, and what it needs next. The same rules serve single path and multipath (C4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_host::Moment;
@@ -9,6 +9,7 @@ use bowline_host::scsi::DeviceState;
 
 use super::attach::Attach;
 use super::{Step, View, backoff};
+use crate::claims::Claim;
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Ending, Ledger};
@@ -216,9 +217,15 @@ pub(super) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
 }
 
 /// Endpoints below which what sysfs says of a device proves nothing (B3).
-pub fn unproven(goal: &Attach, ledger: &Ledger) -> BTreeSet<Endpoint> {
-    let old = goal.paths.iter().filter(|path| !goal.live && !is_new(path, ledger));
-    old.map(|path| path.endpoint.clone()).collect()
+pub fn unproven(
+    goal: &Attach,
+    ledger: &Ledger,
+    claims: &BTreeMap<Endpoint, Claim>,
+    id: &str,
+) -> BTreeSet<Endpoint> {
+    let all_new = |endpoint: &Endpoint| claims.get(endpoint).is_some_and(|claim| claim.brought_all_in(id));
+    let old = |path: &&WantedPath| !goal.live && !is_new(path, ledger) && !all_new(&path.endpoint);
+    goal.paths.iter().filter(old).map(|path| path.endpoint.clone()).collect()
 }
 
 /// A scan that found nothing is tried again `scan_attempts` times in all: the target may still be mapping.

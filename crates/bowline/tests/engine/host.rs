@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bowline_host::host::{
     Blocking, DmDevice, DmId, Ended, LockGuard, Program, Uevent, UeventNotice, UeventStream,
 };
+use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Host, HostError, Moment};
 
 use crate::model::{Files, IQN, Links, Model, WWID, disk_name, endpoint};
@@ -333,6 +334,8 @@ impl Host for FakeHost {
         }
         Ok(Vec::new())
     }
+
+    fn flush_told(&self, _device: &BlockName, _number: DevNumber) {}
 
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
         self.host_call("subscribe to", "uevents")?;

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -74,16 +73,10 @@ pub fn discovery_folders() -> impl Iterator<Item = PathBuf> {
 
 /// Looks once udev has nothing under way: a link that it is about to remove is not left over.
 pub fn leftovers() -> Leftovers {
-    let deadline = Instant::now() + SETTLE;
-    while Path::new("/run/udev/queue").exists() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(10));
-    }
+    daemons::wait_while(SETTLE, || Path::new("/run/udev/queue").exists());
     // A helper ends because its bowline has: a moment after it.
-    let deadline = Instant::now() + ENDING;
     let orphaned = |found: &[String]| !found.is_empty() && found.iter().all(|one| one.starts_with(HELPER));
-    while orphaned(&processes()) && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(10));
-    }
+    daemons::wait_while(ENDING, || orphaned(&processes()));
     look()
 }
 

@@ -10,26 +10,31 @@ pub struct Goal {
     pub seen: String,
     /// Whether that reaches it; nothing where it was not measured.
     pub reached: Option<bool>,
-    /// What is known of the cause where it is not reached.
+    /// What is known of the cause where it is not reached; empty where nothing is.
     pub cause: &'static str,
 }
 
 impl Goal {
     /// All of so many shall be so; nothing was measured where there were none.
-    pub fn all(aim: &'static str, good: usize, of: usize, cause: &'static str) -> Self {
-        Self::share(aim, good, of, 100, cause)
+    pub fn all(aim: &'static str, good: usize, of: usize) -> Self {
+        Self::share(aim, good, of, 100)
     }
 
     /// At least so many in a hundred shall be so.
-    pub fn share(aim: &'static str, good: usize, of: usize, percent: usize, cause: &'static str) -> Self {
+    pub fn share(aim: &'static str, good: usize, of: usize, percent: usize) -> Self {
         let reached = (of > 0).then_some(good * 100 >= of * percent);
-        Self { aim, seen: format!("{good} of {of}"), reached, cause }
+        Self { aim, seen: format!("{good} of {of}"), reached, cause: "" }
     }
 
     /// A figure shall be at most this.
-    pub fn at_most(aim: &'static str, seen: Option<f64>, most: f64, unit: &str, cause: &'static str) -> Self {
+    pub fn at_most(aim: &'static str, seen: Option<f64>, most: f64, unit: &str) -> Self {
         let text = seen.map_or_else(|| "–".to_owned(), |seen| format!("{seen:.2}{unit}"));
-        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause }
+        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause: "" }
+    }
+
+    /// What is known of the cause, should it not be reached.
+    pub fn because(self, cause: &'static str) -> Self {
+        Self { cause, ..self }
     }
 }
 
@@ -62,11 +67,11 @@ mod tests {
     #[test]
     fn what_is_not_reached_says_why_and_what_is_not_measured_says_so() {
         let goals = [
-            Goal::all("nothing is left", 10, 10, "?"),
-            Goal::share("most attach", 9, 10, 95, "a slow reader"),
-            Goal::all("no run", 0, 0, "?"),
-            Goal::at_most("fast", Some(1.5), 1.3, " ×", ""),
-            Goal::at_most("faster", None, 1.3, " ×", ""),
+            Goal::all("nothing is left", 10, 10).because("?"),
+            Goal::share("most attach", 9, 10, 95).because("a slow reader"),
+            Goal::all("no run", 0, 0).because("?"),
+            Goal::at_most("fast", Some(1.5), 1.3, " ×"),
+            Goal::at_most("faster", None, 1.3, " ×"),
         ];
         let text = section(&goals);
         assert!(text.contains("| nothing is left | 10 of 10 | yes |"));

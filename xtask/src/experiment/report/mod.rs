@@ -80,6 +80,18 @@ impl<'a> Data<'a> {
     fn get(&self, cell: Cell, contender: Contender) -> Option<&Summary> {
         self.by.get(&(cell, contender))
     }
+
+    /// What was measured under a fault in the main setting, of both uses together.
+    fn in_both_uses(
+        &self,
+        fault: Fault,
+        contender: Contender,
+        values: fn(&Summary) -> &Vec<f64>,
+    ) -> Option<Spread> {
+        let cells = [Work::Create, Work::Attach].map(|work| in_setting(MAIN, work, fault));
+        let summaries = cells.into_iter().filter_map(|cell| self.get(cell, contender));
+        Spread::of(&summaries.flat_map(values).copied().collect::<Vec<_>>())
+    }
 }
 
 /// The setting that most cells and the original have.
@@ -132,15 +144,7 @@ fn time_graph(data: &Data<'_>, title: &str, values: fn(&Summary) -> &Vec<f64>) -
         .into_iter()
         .map(|contender| Series {
             name: contender.name(),
-            values: rows
-                .iter()
-                .map(|fault| {
-                    let summaries = [Work::Create, Work::Attach]
-                        .into_iter()
-                        .filter_map(|work| data.get(in_setting(MAIN, work, *fault), contender));
-                    Spread::of(&summaries.flat_map(|summary| values(summary).clone()).collect::<Vec<_>>())
-                })
-                .collect(),
+            values: rows.iter().map(|fault| data.in_both_uses(*fault, contender, values)).collect(),
         })
         .collect();
     let names: Vec<String> = rows.iter().map(|fault| fault.words().to_owned()).collect();
@@ -294,9 +298,9 @@ fn aims(data: &Data<'_>) -> Vec<Goal> {
         let all: Vec<&Run> = ours().filter(|run| of(run)).collect();
         (all.iter().filter(|run| good(run)).count(), all.len())
     };
-    let all = |aim, of: &dyn Fn(&Run) -> bool, good: &dyn Fn(&Run) -> bool, cause| {
+    let all = |aim, of: &dyn Fn(&Run) -> bool, good: &dyn Fn(&Run) -> bool| {
         let (good, of) = count(of, good);
-        Goal::all(aim, good, of, cause)
+        Goal::all(aim, good, of)
     };
     let a_clean_portal = |run: &Run| {
         use Fault::{Drop20FirstHalf, Drop20SecondHalf, Drop100FirstHalf, Drop100SecondHalf, None};
@@ -306,41 +310,26 @@ fn aims(data: &Data<'_>) -> Vec<Goal> {
     let in_a_map = |run: &Run| run.handed_out.as_ref().is_some_and(|out| out.map);
     let multipath = |run: &Run| run.attached() && run.wish.cell.paths == Paths::Multipath;
     let (attached, tried) = count(&lossy, &Run::attached);
-    let seconds = |contender| {
-        let cells = [Work::Create, Work::Attach].map(|work| in_setting(MAIN, work, Fault::Drop10));
-        let summaries = cells.into_iter().filter_map(|cell| data.get(cell, contender));
-        Spread::of(&summaries.flat_map(|one| one.detach_seconds.clone()).collect::<Vec<_>>())
-    };
+    let seconds = |contender| data.in_both_uses(Fault::Drop10, contender, |one| &one.detach_seconds);
     let detach = || Some(seconds(Contender::Bowline)?.median / seconds(Contender::OsBrick)?.median);
     vec![
-        all("nothing is left over, in any run", &|_| true, &Run::clean, ""),
-        all("attach succeeds where at least one portal is clean", &a_clean_portal, &Run::attached, ""),
-        Goal::share(
-            "attach succeeds in 95 % with 10 % or 20 % dropped on all portals",
-            attached,
-            tried,
-            95,
-            "",
-        ),
-        all("every multipath attach hands out a map", &multipath, &in_a_map, ""),
-        all(
-            "no detach that says it succeeded lost data without saying so",
-            &|_| true,
-            &|run| !run.lost_silently(),
-            "",
-        ),
+        all("nothing is left over, in any run", &|_| true, &Run::clean),
+        all("attach succeeds where at least one portal is clean", &a_clean_portal, &Run::attached),
+        Goal::share("attach succeeds in 95 % with 10 % or 20 % dropped on all portals", attached, tried, 95),
+        all("every multipath attach hands out a map", &multipath, &in_a_map),
+        all("no detach that says it succeeded lost data without saying so", &|_| true, &|run| {
+            !run.lost_silently()
+        }),
         all(
             "with every packet dropped it fails by its deadline (120 s), clean",
             &|run| run.fault() == Fault::Drop100,
             &|run| !run.attached() && run.attach.seconds <= 120.0 && run.clean(),
-            "",
         ),
         Goal::at_most(
             "10 % dropped on all portals: a detach takes at most a third of os-brick's time (medians)",
             detach(),
             1.0 / 3.0,
             " ×",
-            "",
         ),
     ]
 }

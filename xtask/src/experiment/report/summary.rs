@@ -166,7 +166,8 @@ mod tests {
         let all = Summary::of(runs.iter());
         assert_eq!((all.runs, all.attached, all.detached, all.whole), (4, 3, 2, 1));
         assert_eq!(all.detached_later, 1);
-        assert_eq!((all.left, all.lost_silently, all.hung, all.maps, all.wrong), (1, 1, 1, 2, 0));
+        assert_eq!((all.left, all.lost, all.hung, all.maps, all.wrong), (1, 1, 1, 2, 0));
+        assert_eq!(all.lost_silently, 1);
         assert_eq!(all.memory, [2.0]);
         assert_eq!(all.failed_seconds, [900.0]);
     }

@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use lab_wire::{Context, Failure};
 use serde::{Deserialize, Serialize};
+
+use crate::git;
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,12 +86,8 @@ pub fn read(file: &Path) -> Result<Option<Vec<Line>>, Failure> {
 
 /// What is checked out, if no file differs from it.
 fn commit(repo: &Path) -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").current_dir(repo).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    match git(&["status", "--porcelain"])?.is_empty() {
-        true => git(&["rev-parse", "HEAD"]),
+    match git::ask(repo, &["status", "--porcelain"])?.is_empty() {
+        true => git::head(repo),
         false => None,
     }
 }

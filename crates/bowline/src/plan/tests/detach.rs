@@ -1,6 +1,6 @@
 //! Back again: D2, D3, D4, D5, D9, D10, D14, D15, and C1: what a connect made goes, and nothing else.
 
-use bowline_host::dm::Map;
+use bowline_host::dm::{Map, MapPath};
 use bowline_host::iscsi::SessionState;
 use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
@@ -91,8 +91,47 @@ fn c1_a_map_that_udev_holds_does_not_hold_up_the_clean_up_of_its_disks() {
 fn b7_a_scan_below_a_lost_session_does_not_hold_up_its_release() {
     let scanning = World::new().logged_in(1).running(scan(1));
     assert_eq!(steps(scanning.detach(&undo_of(&[1]))), []);
-    let lost = scanning.session_is(1, SessionState::Failed);
+    let mut lost = scanning.session_is(1, SessionState::Failed);
     assert_eq!(steps(lost.detach(&undo_of(&[1]))), [release(1)]);
+    // Others need the session, so it stays: what the scan brings in when the connection is back would be nobody's.
+    lost.session_mut(1).others = 1;
+    assert_eq!(steps(lost.detach(&undo_of(&[1]))), []);
+}
+
+/// B4, D3: a connect was killed while the kernel scanned for it, below a session that others made.
+#[test]
+fn b4_a_scan_that_a_killed_process_began_is_waited_for() {
+    let mut scanning =
+        World::new().logged_in(1).disk(1).session(2, SessionState::LoggedIn).claimed_by(2, &[ID]);
+    scanning.claims.get_mut(&endpoint(2)).unwrap().made_session = false;
+    scanning.session_mut(2).scanning = true;
+    let gone = scanning.ok(sync_disk(1)).ok(delete(1)).no_disk(1);
+    let gone = gone.ok(Step::ForgetPaths(wwid()));
+    assert_eq!(steps(gone.detach(&detach_of(&[1, 2]))), [release(1)]);
+    let mut over = gone;
+    over.session_mut(2).scanning = false;
+    assert_eq!(steps(over.detach(&detach_of(&[1, 2]))), [release(1), release(2)]);
+}
+
+/// B3, D4: the LUN was another volume's before; whoever uses that still does, and ours is detached all the same.
+#[test]
+fn d4_another_volume_s_map_at_the_lun_is_left_alone() {
+    let ours = Detach { wwid: Some(wwid()), ..detach_of(&[1, 2]) };
+    let mut world = World::new().scanned(1).map(&[1]).session(2, SessionState::LoggedIn).disk(2);
+    let other = world.topology.map.as_ref().unwrap().map.clone();
+    let paths = vec![MapPath { number: number(2), active: true }];
+    world.topology.foreign_maps.push(Map { wwid: wwid_ending(2), paths, ..other });
+    assert!(
+        matches!(world.detach(&ours), Decision::Refused(_)),
+        "it tells our identity, so whose it is is unknown"
+    );
+    let world = world.with_disk(2, |device| device.device.wwid = Some(wwid_ending(2)));
+    assert_eq!(steps(world.detach(&ours)), [sync_map()]);
+    let unmapped = world.ok(sync_map()).ok(remove_map()).no_map();
+    assert_eq!(steps(unmapped.detach(&ours)), [delete(1)]);
+    assert!(!leftovers(&ours, &unmapped.view()).iter().any(|left| left.contains(disk(2).as_str())));
+    let unknown = Detach { wwid: None, ..ours };
+    assert!(matches!(unmapped.detach(&unknown), Decision::Refused(_)), "without an identity it may be ours");
 }
 
 #[test]

@@ -107,10 +107,14 @@ fn c15_a_record_that_was_made_and_not_set_is_set_before_a_login() {
 /// B3: a device that no scan of ours has brought in proves nothing, neither an identity nor a map.
 #[test]
 fn b3_a_device_of_before_proves_nothing() {
-    let world = World::new().logged_in(1).disk(1).logged_in(2).disk(2).ok(scan(2));
+    let mut world = World::new().logged_in(1).disk(1).logged_in(2).disk(2).ok(scan(2));
     let goal = attach_to(&[1, 2]);
-    assert_eq!(unproven(&goal, &world.ledger), [endpoint(1)].into());
-    assert_eq!(unproven(&Attach { live: true, ..goal }, &world.ledger), [].into());
+    let live = Attach { live: true, ..goal.clone() };
+    assert_eq!(unproven(&goal, &world.ledger, &world.claims, ID), [endpoint(1)].into());
+    assert_eq!(unproven(&live, &world.ledger, &world.claims, ID), [].into());
+    // C15: with a session of ours an old open-iscsi has brought it in.
+    world.claims.get_mut(&endpoint(1)).unwrap().scans_by_itself = true;
+    assert_eq!(unproven(&goal, &world.ledger, &world.claims, ID), [].into());
 }
 
 /// C4: the number of scans is a setting of its own.
