@@ -24,7 +24,7 @@ const FOUND: &[(Sabotage, u64)] = &[
     (Sabotage::RemakeRecord, 27),
     (Sabotage::ForgetGhost, 82),
     (Sabotage::WaitOn, 18),
-    (Sabotage::SkipLock, 29),
+    (Sabotage::SkipLock, 57),
     (Sabotage::SkipIntent, 1),
     (Sabotage::HandOutUnwritten, 1),
     (Sabotage::SkipUndo, 19),
