@@ -105,7 +105,8 @@ mod tests {
         let elsewhere = Endpoint { portal: "10.0.0.2:3260".parse().unwrap(), ..endpoint() };
         assert_eq!(login_waiting(&login, &elsewhere).unwrap(), None);
         assert!(!logs_in(&login, 8, &endpoint()), "a process that is gone waits for nothing");
-        let seen = "iscsiadm\0-m\0node\0-T\0iqn.2026-11.net.example:array\0-p\010.0.0.1\03260\0-I\0default\0--login\0";
+        let seen = "iscsiadm -m node -T iqn.2026-11.net.example:array -p 10.0.0.1 3260 -I default --login "
+            .replace(' ', "\0");
         let taken_apart = FakeHost::default().file("/proc/7/cmdline", seen);
         assert_eq!(login_waiting(&taken_apart, &endpoint()).unwrap(), Some(7));
     }
