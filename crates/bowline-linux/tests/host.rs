@@ -160,7 +160,7 @@ fn a_program_that_must_be_left_alone_can_even_go_on_printing() {
 #[test]
 fn b4_a_program_keeps_the_locks_it_was_started_under() {
     let scratch = Scratch::new("keeps-locks");
-    let script = format!("cd {} && touch up; until [ -e go ]; do sleep 0.05; done", scratch.0.display());
+    let script = format!("cd {} && touch up; until [ -e go ]; do sleep 0.05; done; mv up over", scratch.0.display());
     for keeps_locks in [true, false] {
         let other = scratch.host();
         let program = Program { abandon: true, keeps_locks, ..shell(&script, PATIENCE) };
@@ -175,9 +175,10 @@ fn b4_a_program_keeps_the_locks_it_was_started_under() {
             assert_eq!(locked.is_err_and(|error| error.is_timeout()), keeps_locks);
             fs::write(scratch.0.join("go"), "").unwrap();
             other.lock("portal-1", PATIENCE).await.unwrap();
+            until("the program has ended", || scratch.0.join("over").exists()).await;
         });
         fs::remove_file(scratch.0.join("go")).unwrap();
-        fs::remove_file(scratch.0.join("up")).unwrap();
+        fs::remove_file(scratch.0.join("over")).unwrap();
     }
 }
 

@@ -234,7 +234,6 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
     if claim.users.is_empty() {
         if claim.made_session && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
         {
-            outlast::login(context, &claim).await?;
             end_sessions(context, endpoint).await?;
         }
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
