@@ -31,7 +31,12 @@ pub fn of(events: &[Value], ended: Ended, portals: &[Portal], devices: &mut Devi
         if UNPROMISED.contains(&name) {
             continue;
         }
-        let names = by.entry(subject(event, portals, devices)).or_default();
+        let who = subject(event, portals, devices);
+        // Of a disk that came and went untold, nobody knows whose it was.
+        if who == VOLUME && name.starts_with("device_") {
+            continue;
+        }
+        let names = by.entry(who).or_default();
         // What is tried again is told again; how often depends on how long others take.
         if names.last() != Some(&name) {
             names.push(name);

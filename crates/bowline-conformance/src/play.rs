@@ -62,6 +62,9 @@ impl<S: Stage> Player<'_, S> {
                 let data = connection::to_attach(self.stage.connection(how.volume)?, how);
                 let known = self.known(how.volume, how.lun, &data)?;
                 let portals: Vec<_> = known.paths.iter().map(|path| path.endpoint.portal).collect();
+                // A disk of an earlier step may have left its name to another.
+                self.devices.clear();
+                self.learn(&known)?;
                 let answer = self.stage.connect(&data, how).await?;
                 if let Some(node) = answer.said["device_node"].as_str() {
                     self.nodes.insert(how.volume, node.to_owned());
