@@ -160,7 +160,8 @@ fn a_program_that_must_be_left_alone_can_even_go_on_printing() {
 #[test]
 fn b4_a_program_keeps_the_locks_it_was_started_under() {
     let scratch = Scratch::new("keeps-locks");
-    let script = format!("cd {} && touch up; until [ -e go ]; do sleep 0.05; done; mv up over", scratch.0.display());
+    let script =
+        format!("cd {} && touch up; until [ -e go ]; do sleep 0.05; done; mv up over", scratch.0.display());
     for keeps_locks in [true, false] {
         let other = scratch.host();
         let program = Program { abandon: true, keeps_locks, ..shell(&script, PATIENCE) };
