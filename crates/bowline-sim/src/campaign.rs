@@ -116,6 +116,9 @@ impl Campaign {
         let marks = self.marks.into_inner().unwrap_or_else(PoisonError::into_inner);
         let missing: Vec<Mark> = Mark::all().into_iter().filter(|mark| !marks.contains_key(mark)).collect();
         println!("{} of {} marks met", Mark::all().len() - missing.len(), Mark::all().len());
+        if let Some((mark, seed)) = marks.iter().max_by_key(|(_, seed)| **seed) {
+            println!("met last: {mark:?}, with seed {seed}");
+        }
         if !missing.is_empty() {
             println!("not met: {missing:?}");
         }

@@ -313,8 +313,7 @@ proptest! {
                 Step::DeleteDevice { hctl, .. } => {
                     prop_assert!(!goal.live, "C16: {}", step);
                     let n = u8::try_from(hctl.host.0).unwrap();
-                    let known = world.ledger.tries(&scan(n)).next().is_some();
-                    let stale = !known && !world.ledger.succeeded(&login(n));
+                    let stale = !may_be_ours(&world, n);
                     let device = world.topology.device(&path(n)).unwrap();
                     let stacked = device.block().is_some_and(|block| !block.holders.is_empty());
                     let open = world.topology.openers.iter().any(|opener| !opener.passes_by());
