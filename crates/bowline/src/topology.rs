@@ -89,7 +89,7 @@ pub struct SessionView {
     /// How many other SCSI devices there are below it.
     pub others: usize,
     /// Whether a scan below it is still under way that no step of this process waits for. Looked for only where a detach
-    /// would not know otherwise ([`Topology::find_scans`]).
+    /// would not know otherwise.
     pub scanning: bool,
 }
 
