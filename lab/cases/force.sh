@@ -11,6 +11,8 @@ hangs() { [[ $(ps -o stat= -p "$writer") == D* ]]; }
 step "a writer hangs in its last close"
 connect_all 1
 device=$(field .device_node)
+# Whoever closes last hangs: that is to be the writer, and not a reader of udev's.
+udevadm settle
 lab drop 100%
 pattern late | dd of="$device" bs=64k iflag=fullblock status=none 2>/dev/null &
 writer=$!

@@ -12,6 +12,8 @@ hangs() { [[ $(ps -o stat= -p "$writer") == D* ]]; }
 connect_all 1
 device=$(field .device_node)
 before=$(kept)
+# Whoever closes last hangs: that is to be the writer, and not a reader of udev's.
+udevadm settle
 lab drop 100%
 pattern late | dd of="$device" bs=64k iflag=fullblock status=none &
 writer=$!
