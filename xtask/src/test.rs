@@ -62,9 +62,9 @@ const STAGES: &[Stage] = &[
         &["test", "--workspace", "--no-fail-fast"],
     ),
     stage(
-        "ten thousand histories on the simulated host",
+        "ten thousand histories on the simulated host, every mark met",
         Speed::Slow,
-        &["xtask", "sim", "--fresh", "--runs", "10000"],
+        &["xtask", "sim", "--fresh", "--runs", "10000", "--cover"],
     ),
     stage(
         "deliberate faults of the engine are found",
