@@ -168,7 +168,7 @@ async fn finish_interrupted(
         flushed: found.flushed,
         keep_wwid: found.keep_wwid,
         scanned: found.scanned.clone(),
-        bare: found.is_bare(),
+        bare: found.bare,
         ..Detach::default()
     };
     runner.journal = Some(found.clone());
@@ -290,6 +290,8 @@ fn hand_out(
     if changed || journal.map != map {
         journal.phase = Phase::Attached;
         journal.map = map.clone();
+        journal.bare |= map.is_none();
+        journal.unfinished |= report.unfinished;
         journal.wwid = report.wwid.clone();
         journal.flushed = false;
         if !live && std::mem::take(&mut journal.lost_write) {

@@ -109,7 +109,7 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
         keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
         scanned: journal.map_or_else(BTreeSet::new, |journal| journal.scanned.clone()),
         flush_tries: options.flush_tries,
-        bare: journal.is_some_and(Attachment::is_bare),
+        bare: journal.is_some_and(|journal| journal.bare),
     }
 }
 

@@ -69,16 +69,17 @@ pub struct Attachment {
     /// Endpoints whose sessions others made, and below which a connect has begun to scan for the volume.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub scanned: BTreeSet<Endpoint>,
+    /// A disk itself was handed out, and no map.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
+    /// It was handed out while paths were missing: a finisher may have scanned for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// When the connect began, in seconds since 1970.
     pub begun: u64,
 }
 
 impl Attachment {
-    /// Whether a disk itself was handed out, and no map.
-    pub fn is_bare(&self) -> bool {
-        self.phase != Phase::Attaching && self.map.is_none()
-    }
-
     /// What a connect intends.
     pub fn intent(id: String, paths: Vec<WantedPath>, multipath: bool, begun: u64) -> Self {
         Self {
@@ -93,6 +94,8 @@ impl Attachment {
             keep_wwid: false,
             flushed: false,
             lost_write: false,
+            bare: false,
+            unfinished: false,
             scanned: BTreeSet::new(),
             begun,
         }

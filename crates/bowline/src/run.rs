@@ -302,8 +302,11 @@ impl<'a> Runner<'a> {
         }
         // Single path lets go of a portal before it tries the next (C14).
         if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
+            // A device that came and went proves that a scan has ended; where a finisher has scanned as well, there were two.
+            let one = !self.journal.as_ref().is_some_and(|journal| journal.unfinished);
             topology.find_scans(self.host, |session| {
-                self.ledger.deleted_on(session.scsi_host) || self.ledger.scans_ended(session.scsi_host)
+                (one && self.ledger.deleted_on(session.scsi_host))
+                    || self.ledger.scans_ended(session.scsi_host)
             })?;
         }
         if let Goal::Detach(goal) = goal {

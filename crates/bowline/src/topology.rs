@@ -43,7 +43,7 @@ impl Scope {
             unproven: BTreeSet::new(),
             wwid: attachment.wwid.clone(),
             openers: Openers::Unasked,
-            bare: attachment.is_bare(),
+            bare: attachment.bare,
         }
     }
 }
