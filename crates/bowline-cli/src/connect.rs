@@ -1,6 +1,6 @@
 //! `bowline connect`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bowline::policy::ConnectOptions;
 use bowline::{Connection, ConnectionError, Error, ErrorKind};
@@ -53,23 +53,14 @@ fn options(args: &ConnectArgs, connection: &Connection) -> Result<ConnectOptions
             format!("--wwid {given} contradicts the connection, whose wwid is {told}"),
         ));
     }
-    let defaults = ConnectOptions::default();
     Ok(ConnectOptions {
         multipath: !args.single_path,
         allow_single_device: args.allow_single_device,
         min_paths: args.min_paths,
         grace: args.grace,
         expected: args.wwid.clone().or_else(|| connection.wwid.clone()),
-        deadline: args.deadline,
-        reserve: reserve(args.deadline, &defaults),
-        ..defaults
+        ..ConnectOptions::default().by(args.deadline)
     })
-}
-
-/// What is kept for cleaning up: as large a share of a short deadline as of the default one.
-fn reserve(deadline: Duration, defaults: &ConnectOptions) -> Duration {
-    let share = defaults.reserve.as_secs_f64() / defaults.deadline.as_secs_f64();
-    defaults.reserve.min(deadline.mul_f64(share))
 }
 
 #[cfg(test)]
@@ -77,6 +68,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Verb};
     use clap::Parser;
+    use std::time::Duration;
 
     fn args(extra: &[&str]) -> ConnectArgs {
         let base = ["bowline", "connect", "--portal", "10.0.0.1", "--iqn", "iqn.a:1", "--lun", "1"];
@@ -109,6 +101,7 @@ mod tests {
     #[test]
     fn a_long_deadline_keeps_the_usual_reserve() {
         let defaults = ConnectOptions::default();
-        assert_eq!(reserve(Duration::from_secs(600), &defaults), defaults.reserve);
+        let long = ConnectOptions::default().by(Duration::from_secs(600));
+        assert_eq!(long.reserve, defaults.reserve);
     }
 }

@@ -45,6 +45,11 @@ impl Map {
     pub fn block_name(&self) -> BlockName {
         format!("dm-{}", self.number.minor).parse().expect("dm- and a number is a block name")
     }
+
+    /// Whether a disk is among its paths.
+    pub fn has(&self, number: DevNumber) -> bool {
+        self.paths.iter().any(|path| path.number == number)
+    }
 }
 
 /// The prefix of a multipath map's UUID (libmultipath `UUID_PREFIX`). A partition's map has `partN-` before it.

@@ -4,7 +4,7 @@
 use crate::host::{Host, HostError};
 use crate::iscsi::{Endpoint, login_arguments, logout_arguments};
 use crate::names::ScsiHost;
-use crate::sysfs;
+use crate::sysfs::processes;
 
 /// The process of an iscsiadm that waits for iscsid's answer to a login to that endpoint. iscsid takes a request up even if it
 /// stood still when that was sent (docs/findings.md), so until this process has ended the login may land.
@@ -61,10 +61,6 @@ pub fn scan_running(host: &dyn Host, scsi_host: ScsiHost) -> Result<bool, HostEr
             .any(|fd| host.read_link(&format!("{folder}/{fd}")).is_ok_and(|file| file.ends_with(&attribute)))
     };
     Ok(processes(host)?.into_iter().filter(is_helper).any(scans))
-}
-
-fn processes(host: &dyn Host) -> Result<Vec<u32>, HostError> {
-    Ok(sysfs::list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 #[cfg(test)]

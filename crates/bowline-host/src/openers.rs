@@ -95,8 +95,7 @@ pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Resul
             openers.insert(Opener::Holder(layers::layer(host, &block)?));
         }
     }
-    let processes: Vec<u32> =
-        sysfs::list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
+    let processes = sysfs::processes(host)?;
     descriptors(host, &meant, &processes, &mut openers);
     mounts(host, &meant, &processes, &mut openers);
     if let Some(swaps) = text(host, "/proc/swaps") {

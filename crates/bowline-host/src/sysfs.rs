@@ -21,6 +21,11 @@ pub(crate) fn list(host: &dyn Host, path: &str) -> Result<Vec<String>, HostError
     }
 }
 
+/// The processes that /proc shows.
+pub(crate) fn processes(host: &dyn Host) -> Result<Vec<u32>, HostError> {
+    Ok(list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
 /// Absent, or its device was removed between open and read: kernfs answers ENODEV then (Linux 6.1
 /// `fs/kernfs/file.c`), some drivers ENXIO, and device-mapper EINVAL (`drivers/md/dm-sysfs.c` `dm_attr_show`; seen while
 /// a map was being removed).

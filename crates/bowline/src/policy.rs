@@ -44,6 +44,17 @@ impl Default for ConnectOptions {
     }
 }
 
+impl ConnectOptions {
+    /// With another deadline: for cleaning up as large a share of a short one is kept as of the default one, and of a long one
+    /// no more than that.
+    #[must_use]
+    pub fn by(self, deadline: Duration) -> Self {
+        let usual = Self::default();
+        let share = usual.reserve.as_secs_f64() / usual.deadline.as_secs_f64();
+        Self { deadline, reserve: usual.reserve.min(deadline.mul_f64(share)), ..self }
+    }
+}
+
 /// How a login is tried (C4): the same for single path and multipath.
 ///
 /// A login cannot be cancelled, and iscsid tries by itself within one: so a round is short, and we begin another. One

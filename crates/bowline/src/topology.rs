@@ -150,9 +150,8 @@ impl Topology {
     pub fn is_strangers(&self, device: &DeviceView, wwid: Option<&Wwid>) -> bool {
         let differs = matches!((wwid, &device.device.wwid), (Some(own), Some(told)) if own != told);
         let holds = |map: &Map| {
-            let number = device.block().map(|block| block.number);
             Some(&map.wwid) == device.device.wwid.as_ref()
-                && map.paths.iter().any(|path| Some(path.number) == number)
+                && device.block().is_some_and(|block| map.has(block.number))
         };
         differs && self.foreign_maps.iter().any(holds)
     }
@@ -219,7 +218,7 @@ impl DeviceView {
 impl MapView {
     /// Whether a disk is among its paths.
     pub fn has(&self, number: DevNumber) -> bool {
-        self.map.paths.iter().any(|path| path.number == number)
+        self.map.has(number)
     }
 
     /// Whether a disk is among its paths and used by the kernel now.

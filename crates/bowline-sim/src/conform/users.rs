@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stage::SimStage;
-use crate::model::{self, BlockId, blocks};
+use crate::model::{self, blocks};
 
 /// A close that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,10 +54,7 @@ impl SimStage {
     /// Everybody closes what he has open.
     pub(super) async fn close_all(&mut self) {
         for used in std::mem::take(&mut self.uses) {
-            let open = |block: BlockId| {
-                self.sim.with(|world| world.processes.get(&used.pid).is_some_and(|p| p.shows(block)))
-            };
-            if open(used.block) {
+            if self.sim.with(|world| world.is_open(&used)) {
                 model::end_use(&self.sim, &used, PATIENCE).await;
             }
         }

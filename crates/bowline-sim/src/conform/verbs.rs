@@ -99,16 +99,13 @@ fn read(connection: &Value) -> Result<Connection, String> {
 fn options(how: &Connect, connection: &Connection) -> Result<ConnectOptions, String> {
     let defaults = ConnectOptions::default();
     let deadline = how.deadline.map_or(defaults.deadline, Duration::from_secs);
-    let share = defaults.reserve.as_secs_f64() / defaults.deadline.as_secs_f64();
     let wwid = how.wwid.map(|volume| Volume::new(volume as usize).wwid().parse::<Wwid>()).transpose();
     Ok(ConnectOptions {
         multipath: !how.single_path,
         allow_single_device: how.allow_single_device,
         min_paths: how.min_paths,
         expected: wwid.map_err(|error| error.to_string())?.or_else(|| connection.wwid.clone()),
-        deadline,
-        reserve: defaults.reserve.min(deadline.mul_f64(share)),
-        ..defaults
+        ..defaults.by(deadline)
     })
 }
 

@@ -89,9 +89,7 @@ async fn write(stage: &Stage, volume: usize, writes: u64, stays_open: bool) {
 pub async fn close(stage: &Stage, volume: usize, patience: Duration) {
     let uses = stage.with(|inside| std::mem::take(&mut inside.volumes[volume].uses));
     for used in uses {
-        let open =
-            stage.sim.with(|world| world.processes.get(&used.pid).is_some_and(|p| p.shows(used.block)));
-        if open {
+        if stage.sim.with(|world| world.is_open(&used)) {
             model::end_use(&stage.sim, &used, patience).await;
         }
     }

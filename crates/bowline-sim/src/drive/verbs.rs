@@ -333,7 +333,7 @@ pub async fn detach(
         let live = |used: &&crate::model::Use| {
             stage.sim.with(|world| {
                 let there = world.devpath(used.block).is_some();
-                there && world.processes.get(&used.pid).is_some_and(|p| p.shows(used.block))
+                there && world.is_open(used)
             })
         };
         inside.volumes[volume].uses.iter().filter(live).cloned().collect()
@@ -393,9 +393,7 @@ fn detached_well(
         if !left.is_empty() {
             stage.wrong(format!("D9: a disconnect that said {:?} leaves {left:?}", detached.outcome));
         }
-        let open = |used: &crate::model::Use| {
-            stage.sim.with(|world| world.processes.get(&used.pid).is_some_and(|p| p.shows(used.block)))
-        };
+        let open = |used: &crate::model::Use| stage.sim.with(|world| world.is_open(used));
         if !job.force && used.iter().any(open) && detached.outcome != Outcome::Unchanged {
             stage.wrong("D7: it was taken away from its user without force");
         }

@@ -18,6 +18,13 @@ pub struct Use {
     pub writes: BTreeSet<u64>,
 }
 
+impl World {
+    /// Whether its process has the device open, and is not closing it.
+    pub fn is_open(&self, used: &Use) -> bool {
+        self.processes.get(&used.pid).is_some_and(|process| process.shows(used.block))
+    }
+}
+
 /// Opens a device node and writes; the kernel begins to write back by itself after a while (`dirty_expire_centisecs`).
 pub fn begin_use(sim: &Sim, node: &str, writes: u64) -> Option<Use> {
     let begun = sim.with(|world| {

@@ -123,9 +123,7 @@ fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
     }
     let devices = || view.topology.devices_of(&goal.paths);
     let holds_ours = |map: &&Map| {
-        let held = |device: &&DeviceView| {
-            device.block().is_some_and(|b| map.paths.iter().any(|p| p.number == b.number))
-        };
+        let held = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
         devices().filter(held).any(|device| !view.topology.is_strangers(device, goal.wwid.as_ref()))
     };
     if let Some(map) = view.topology.foreign_maps.iter().find(holds_ours) {
@@ -274,8 +272,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         }
         return true;
     };
-    let disks = ours.devices.iter().filter(|_| goal.bare).filter_map(|device| device.block());
-    let disks = disks.map(|block| (block.name.clone(), block.number));
+    let disks = goal.bare.then(|| ours.disks()).into_iter().flatten();
     let devices = std::iter::once((map.map.block_name(), map.map.number)).chain(disks);
     if goal.on_dirty != OnDirty::NothingWritten && !all_flushed(goal, devices, view, draft) {
         return false;
@@ -438,8 +435,7 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     }
     met!(FlushDisks);
     // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
-    let blocks = ours.devices.iter().filter_map(|device| device.block());
-    all_flushed(goal, blocks.map(|block| (block.name.clone(), block.number)), view, draft)
+    all_flushed(goal, ours.disks(), view, draft)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).

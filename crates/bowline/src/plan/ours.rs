@@ -5,6 +5,8 @@
 //! crash there is none, and then a device below a session that bowline made was scanned for by bowline, since such
 //! a session does not scan by itself (C15), and below a session that others made the journal tells (B4).
 
+use bowline_host::names::{BlockName, DevNumber};
+
 use super::detach::Detach;
 use super::path::new_session;
 use super::{Step, View};
@@ -49,6 +51,12 @@ impl<'a> Ours<'a> {
         };
         let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
         Self { devices, map: own_map, whole }
+    }
+
+    /// The disks among its devices.
+    pub(super) fn disks(&self) -> impl Iterator<Item = (BlockName, DevNumber)> {
+        let blocks = self.devices.iter().filter_map(|device| device.block());
+        blocks.map(|block| (block.name.clone(), block.number))
     }
 }
 
