@@ -15,7 +15,8 @@ pub struct Before {
     sessions: BTreeSet<u32>,
     disks: BTreeSet<u64>,
     maps: BTreeSet<u64>,
-    wwids: BTreeSet<String>,
+    /// Entries of the wwids file.
+    pub wwids: BTreeSet<String>,
     records: BTreeMap<String, Vec<u8>>,
     forsaken: bool,
 }

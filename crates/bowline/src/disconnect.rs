@@ -142,6 +142,7 @@ async fn conclude(
     };
     let left = detach::leftovers(goal, &runner.view(&seen));
     let mut failures = detach::failures(&runner.view(&seen));
+    failures.extend(detach::maps_beside_removed(goal, &runner.ledger));
     failures.extend(runner.users.iter().map(|user| format!("taken away while in use: {user}")));
     if !left.is_empty() && goal.on_dirty == OnDirty::Refuse && intact(runner, goal, &seen) {
         restore(host, runner)?;

@@ -171,6 +171,8 @@ mod state {
             Unclaimed,
             /// C1: what was there before stays.
             BroughtIn,
+            /// Another volume's map, made meanwhile from what only we brought in, goes as well.
+            Beside,
         }
     }
 

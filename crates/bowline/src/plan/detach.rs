@@ -98,6 +98,7 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let removing = !draft.is_empty();
     if go_on
         && flush_disks(goal, &ours, view, draft)
+        && remove_beside(&ours, view, draft)
         && (!ours.whole || removing || remove_layers(goal, view, draft))
     {
         delete_devices(goal, &ours, view, draft);
@@ -273,7 +274,8 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return true;
     };
     let disks = goal.bare.then(|| ours.disks()).into_iter().flatten();
-    let devices = std::iter::once((map.map.block_name(), map.map.number)).chain(disks);
+    let devices =
+        std::iter::once((map.map.block_name(), map.map.number)).chain(disks).chain(ours.maps_beside());
     if goal.on_dirty != OnDirty::NothingWritten && !all_flushed(goal, devices, view, draft) {
         return false;
     }
@@ -302,6 +304,17 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         OnDirty::Discard => false,
         OnDirty::NothingWritten => !trying || view.now.since(first) > HELD_PATIENCE,
     }
+}
+
+/// What was mapped beside the volume goes next; it was flushed with it. True once it is gone, or will not go: then it is
+/// left alone, and its disks with it.
+fn remove_beside(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
+    let removing = ours.beside.iter().filter(|map| {
+        met!(Beside);
+        let step = Step::RemoveMap { name: map.name.clone(), wwid: map.wwid.clone() };
+        draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50))
+    });
+    removing.count() == 0
 }
 
 /// Whether what holds the disks is the map that was just removed. While it goes, it holds them and has no identity any
@@ -435,7 +448,7 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
     }
     met!(FlushDisks);
     // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
-    all_flushed(goal, ours.disks(), view, draft)
+    all_flushed(goal, ours.disks().chain(ours.maps_beside()), view, draft)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -563,6 +576,24 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
         }
     }
     left
+}
+
+/// Another volume's maps that went with this one, one line each. Whether their identity was on multipath's wwids file before
+/// nobody has seen: multipathd itself puts there what it maps unasked.
+pub fn maps_beside_removed(goal: &Detach, ledger: &Ledger) -> Vec<String> {
+    let Some(own) = &goal.wwid else { return Vec::new() };
+    let removed = ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
+        (Step::RemoveMap { name, wwid }, Some((_, Ending::Ok))) if wwid != own => Some((name, wwid)),
+        _ => None,
+    });
+    removed
+        .map(|(name, wwid)| {
+            format!(
+                "removed map {name} of another volume as well: the LUN was reused while this one was attached, and nobody had it \
+                 open; a wwids entry {wwid} stays if there is one (multipath -w {wwid})"
+            )
+        })
+        .collect()
 }
 
 /// Why, for every step that failed for good: the last failure only (D10).

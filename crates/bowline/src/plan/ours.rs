@@ -5,6 +5,8 @@
 //! crash there is none, and then a device below a session that bowline made was scanned for by bowline, since such
 //! a session does not scan by itself (C15), and below a session that others made the journal tells (B4).
 
+use bowline_host::dm::Map;
+use bowline_host::iscsi::Endpoint;
 use bowline_host::names::{BlockName, DevNumber};
 
 use super::detach::Detach;
@@ -21,6 +23,9 @@ pub(super) struct Ours<'a> {
     pub(super) devices: Vec<&'a DeviceView>,
     /// The map.
     pub(super) map: Option<&'a MapView>,
+    /// Maps of another volume, for which the LUN was reused while this one was attached: nobody has them open, and every
+    /// path of theirs is below a session that goes with this attachment.
+    pub(super) beside: Vec<&'a Map>,
     /// Nothing of the volume is somebody else's.
     pub(super) whole: bool,
 }
@@ -35,7 +40,9 @@ impl<'a> Ours<'a> {
         let map = view.topology.map.as_ref();
         if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
             let own = |device: &&DeviceView| !view.topology.is_strangers(device, goal.wwid.as_ref());
-            return Self { devices: of_volume.filter(own).collect(), map, whole: true };
+            let beside =
+                view.topology.foreign_maps.iter().filter(|map| left_beside(goal, map, view)).collect();
+            return Self { devices: of_volume.filter(own).collect(), map, beside, whole: true };
         }
         let (devices, before): (Vec<_>, Vec<_>) =
             of_volume.partition(|device| brought_in(goal, device, view));
@@ -50,7 +57,8 @@ impl<'a> Ours<'a> {
             told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
         };
         let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
-        Self { devices, map: own_map, whole }
+        // multipathd takes one away with the last of its devices, and nothing was written to it.
+        Self { devices, map: own_map, beside: Vec::new(), whole }
     }
 
     /// The disks among its devices.
@@ -58,6 +66,28 @@ impl<'a> Ours<'a> {
         let blocks = self.devices.iter().filter_map(|device| device.block());
         blocks.map(|block| (block.name.clone(), block.number))
     }
+
+    /// The maps that go with it and are another volume's: whoever found one may have written to it.
+    pub(super) fn maps_beside(&self) -> impl Iterator<Item = (BlockName, DevNumber)> {
+        self.beside.iter().map(|map| (map.block_name(), map.number))
+    }
+}
+
+/// Whether another volume's map goes with the attachment: the LUN was reused between two scans of it, and multipathd has
+/// mapped what the later one found. A session that only this attachment uses has nobody else's device at its LUN.
+fn left_beside(goal: &Detach, map: &Map, view: &View<'_>) -> bool {
+    let alone = |endpoint: &Endpoint| {
+        view.claims.get(endpoint).is_some_and(|claim| claim.made_session && claim.users.iter().eq([view.id]))
+    };
+    let sessions = || view.topology.sessions.iter().filter(|session| alone(&session.session.endpoint));
+    let own = |number: DevNumber| {
+        let mut there = sessions().flat_map(|session| &session.devices);
+        there.any(|device| {
+            device.block().is_some_and(|block| block.number == number)
+                && view.topology.is_strangers(device, goal.wwid.as_ref())
+        })
+    };
+    map.open_count == 0 && !map.paths.is_empty() && map.paths.iter().all(|path| own(path.number))
 }
 
 /// Whether a connect of ours found the device.

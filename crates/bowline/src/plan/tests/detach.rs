@@ -1,14 +1,16 @@
 //! Back again: D2, D3, D4, D5, D9, D10, D14, D15, and C1: what a connect made goes, and nothing else.
 
+use bowline_host::MapName;
 use bowline_host::dm::{Map, MapPath};
 use bowline_host::iscsi::SessionState;
 use bowline_host::layers::Kind;
+use bowline_host::names::DevNumber;
 use bowline_host::openers::Opener;
 
 use super::build::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ending;
-use crate::plan::detach::{Detach, failures, leftovers};
+use crate::plan::detach::{Detach, failures, leftovers, maps_beside_removed};
 use crate::plan::{Decision, Step};
 use crate::policy::OnDirty;
 
@@ -132,6 +134,48 @@ fn d4_another_volume_s_map_at_the_lun_is_left_alone() {
     assert!(!leftovers(&ours, &unmapped.view()).iter().any(|left| left.contains(disk(2).as_str())));
     let unknown = Detach { wwid: None, ..ours };
     assert!(matches!(unmapped.detach(&unknown), Decision::Refused(_)), "without an identity it may be ours");
+}
+
+/// D3, D4: the LUN was reused while this attachment was made, and the map of what a later scan found has nobody but us below
+/// it, and nobody upon it. It is flushed before anything goes, and removed once the volume's own map is gone.
+#[test]
+fn d3_another_volume_s_map_that_only_we_brought_in_goes_with_the_attachment() {
+    let ours = Detach { wwid: Some(wwid()), ..detach_of(&[1, 2]) };
+    let mut world = World::new().scanned(1).map(&[1]).scanned(2);
+    let paths = vec![MapPath { number: number(2), active: true }];
+    let name: MapName = "mpathb".parse().unwrap();
+    let minor = MAP_NUMBER.minor + 1;
+    let map = world.topology.map.as_ref().unwrap().map.clone();
+    let beside = Map {
+        name: name.clone(),
+        wwid: wwid_ending(2),
+        number: DevNumber { minor, ..map.number },
+        paths,
+        ..map
+    };
+    let flush = Step::Sync { device: beside.block_name(), number: beside.number };
+    let remove = Step::RemoveMap { name, wwid: wwid_ending(2) };
+    world.topology.foreign_maps.push(beside);
+    let world = world.with_disk(2, |device| device.device.wwid = Some(wwid_ending(2)));
+    assert_eq!(steps(world.detach(&ours)), [sync_map(), flush.clone()]);
+    assert_eq!(steps(world.clone().ok(sync_map()).detach(&ours)), [flush.clone()]);
+    let flushed = world.clone().ok(flush).ok(sync_map());
+    assert_eq!(steps(flushed.detach(&ours)), [remove_map()]);
+    let unmapped = flushed.ok(remove_map()).no_map();
+    assert_eq!(steps(unmapped.detach(&ours)), [remove.clone()]);
+    let mut gone = unmapped.ok(remove);
+    gone.topology.foreign_maps.clear();
+    assert!(maps_beside_removed(&ours, &gone.ledger)[0].contains("mpathb of another volume"));
+    assert_eq!(steps(gone.detach(&ours)), [delete(1), delete(2)]);
+
+    let mut open = world.clone();
+    open.topology.foreign_maps[0].open_count = 1;
+    let shared = world.clone().claimed_by(2, &[ID, "bl-another"]);
+    let mut theirs = world.clone();
+    theirs.claims.get_mut(&endpoint(2)).unwrap().made_session = false;
+    for left_alone in [open, shared, theirs] {
+        assert_eq!(steps(left_alone.detach(&ours)), [sync_map()]);
+    }
 }
 
 #[test]
