@@ -27,6 +27,7 @@ pub fn topology(host: &dyn Host, known: &Known) -> Result<Topology, String> {
     let paths = known.paths.clone();
     let scope = Scope {
         paths,
+        beside: Default::default(),
         unproven: Default::default(),
         wwid: Some(wwid),
         openers: Openers::Unasked,

@@ -15,8 +15,7 @@ pub struct Before {
     sessions: BTreeSet<u32>,
     disks: BTreeSet<u64>,
     maps: BTreeSet<u64>,
-    /// Entries of the wwids file.
-    pub wwids: BTreeSet<String>,
+    wwids: BTreeSet<String>,
     records: BTreeMap<String, Vec<u8>>,
     forsaken: bool,
 }

@@ -161,16 +161,7 @@ async fn finish_interrupted(
     });
     runner.resumes = true;
     let on_dirty = if found.phase == Phase::Attaching { OnDirty::NothingWritten } else { OnDirty::Refuse };
-    let goal = Detach {
-        paths: found.paths.clone(),
-        wwid: found.wwid.clone(),
-        on_dirty,
-        flushed: found.flushed,
-        keep_wwid: found.keep_wwid,
-        scanned: found.scanned.clone(),
-        bare: found.bare,
-        ..Detach::default()
-    };
+    let goal = Detach::of(found, on_dirty);
     runner.journal = Some(found.clone());
     match runner.pursue(Goal::Detach(goal.clone()), end, cancel).await? {
         Pursuit::Done(seen) => {
@@ -199,17 +190,12 @@ async fn finish_interrupted(
 /// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.
 async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error) -> Error {
     runner.tell(Event::CleaningUp { reason: error.message.clone() });
-    let (wwid, keep_wwid) = match &runner.journal {
-        Some(journal) => (journal.wwid.clone(), journal.keep_wwid),
-        None => (None, false),
+    let on_dirty = OnDirty::NothingWritten;
+    let back = match &runner.journal {
+        Some(journal) => Detach::of(journal, on_dirty),
+        None => Detach { on_dirty, ..Detach::default() },
     };
-    let back = Detach {
-        paths: goal.paths.clone(),
-        wwid,
-        on_dirty: OnDirty::NothingWritten,
-        keep_wwid,
-        ..Detach::default()
-    };
+    let back = Detach { paths: goal.paths.clone(), ..back };
     let (seen, waiting) = match pursue_stubbornly(runner, &back, end).await {
         Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
         Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),

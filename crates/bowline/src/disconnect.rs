@@ -1,7 +1,5 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
-use std::collections::BTreeSet;
-
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
@@ -100,17 +98,13 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
         }
     }
     let undone = journal.is_some_and(|journal| journal.phase == Phase::Attaching);
-    Detach {
-        paths,
-        wwid: journal.and_then(|journal| journal.wwid.clone()),
-        // What was never handed out holds no data.
-        on_dirty: if undone { OnDirty::NothingWritten } else { options.on_dirty },
-        flushed: journal.is_some_and(|journal| journal.flushed),
-        keep_wwid: journal.is_some_and(|journal| journal.keep_wwid),
-        scanned: journal.map_or_else(BTreeSet::new, |journal| journal.scanned.clone()),
-        flush_tries: options.flush_tries,
-        bare: journal.is_some_and(|journal| journal.bare),
-    }
+    // What was never handed out holds no data.
+    let on_dirty = if undone { OnDirty::NothingWritten } else { options.on_dirty };
+    let goal = match journal {
+        Some(journal) => Detach::of(journal, on_dirty),
+        None => Detach { on_dirty, ..Detach::default() },
+    };
+    Detach { paths, flush_tries: options.flush_tries, ..goal }
 }
 
 async fn conclude(

@@ -2,7 +2,7 @@
 //!
 //! One file an attachment. It holds no secret (B8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_host::iscsi::Endpoint;
 use bowline_host::{Host, MapName, Wwid};
@@ -61,6 +61,10 @@ pub struct Attachment {
     pub map: Option<MapName>,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
+    /// Other identities that this attachment's scans have found, since the LUN was reused meanwhile; and whether the wwids file
+    /// had them before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<Wwid, bool>,
     /// The map was flushed and is being removed: what is left holds no data.
     pub flushed: bool,
     /// A disconnect was told that a write is lost, and stopped. The kernel tells it once, so it is written down.
@@ -92,6 +96,7 @@ impl Attachment {
             wwid: None,
             map: None,
             keep_wwid: false,
+            beside: BTreeMap::new(),
             flushed: false,
             lost_write: false,
             bare: false,

@@ -274,7 +274,11 @@ impl<'a> Runner<'a> {
             Goal::Attach(goal) => (path::unproven(goal, &self.ledger, &claims, self.id), false),
             Goal::Detach(goal) => (BTreeSet::new(), goal.bare),
         };
-        let mut scope = Scope { paths: paths.clone(), unproven, wwid, openers, bare };
+        let beside = match &*goal {
+            Goal::Detach(goal) => goal.beside.keys().cloned().collect(),
+            Goal::Attach(_) => BTreeSet::new(),
+        };
+        let mut scope = Scope { paths: paths.clone(), unproven, wwid, beside, openers, bare };
         let mut topology = observe(self.host, &scope)?;
         if let Goal::Attach(goal) = &*goal
             && path::any_stale(goal, &topology, &self.ledger)
@@ -300,6 +304,9 @@ impl<'a> Runner<'a> {
             journal.keep_wwid = fresh && (on_file || bowline_host::multipath::wwid_on_file(self.host, wwid)?);
             journal::store(self.host, journal)?;
         }
+        if let Goal::Attach(goal) = &*goal {
+            self.note_beside(goal, &topology)?;
+        }
         // Single path lets go of a portal before it tries the next (C14).
         if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
             // A device that came and went proves that a scan has ended; where a finisher has scanned as well, there were two.
@@ -309,7 +316,10 @@ impl<'a> Runner<'a> {
                     || self.ledger.scans_ended(session.scsi_host)
             })?;
         }
+        let mut seen = Seen { topology, claims };
         if let Goal::Detach(goal) = goal {
+            self.note_identity(goal, &seen)?;
+            let topology = &mut seen.topology;
             let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
             goal.wwid = goal.wwid.take().or(self.identity.take()).or(found);
             self.identity.clone_from(&goal.wwid);
@@ -326,7 +336,37 @@ impl<'a> Runner<'a> {
                 }
             }
         }
-        Ok(Seen { topology, claims })
+        Ok(seen)
+    }
+
+    /// Where the LUN is reused between two scans, the later one brings in another identity. It goes with the attachment, also
+    /// where this process does not live to see to it (B4).
+    fn note_beside(&mut self, goal: &Attach, topology: &Topology) -> Result<(), Error> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(own) = journal.wwid.clone() else { return Ok(()) };
+        let mut news = journal.beside.remove(&own).is_some();
+        let ours = goal.paths.iter().filter(|path| path::is_new(path, &self.ledger));
+        for device in ours.filter_map(|path| topology.device(path)) {
+            let Some(wwid) = device.device.wwid.as_ref().filter(|wwid| **wwid != own) else { continue };
+            if !journal.beside.contains_key(wwid) {
+                let kept = !device.udev_done() && bowline_host::multipath::wwid_on_file(self.host, wwid)?;
+                journal.beside.insert(wwid.clone(), kept);
+                news = true;
+            }
+        }
+        if news { journal::store(self.host, journal) } else { Ok(()) }
+    }
+
+    /// A connect that was killed before it saw a device has not written down whose it is. Who takes the device away does, since
+    /// nobody can ask it afterwards (B4).
+    fn note_identity(&mut self, goal: &Detach, seen: &Seen) -> Result<(), Error> {
+        if self.journal.as_ref().is_none_or(|journal| journal.wwid.is_some()) {
+            return Ok(());
+        }
+        let Some(wwid) = detach::shown(goal, &self.view(seen)) else { return Ok(()) };
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.wwid = Some(wwid);
+        journal::store(self.host, journal)
     }
 
     fn begin(&mut self, steps: Vec<Step>, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
@@ -518,16 +558,7 @@ mod tests {
     /// D7: a detach that goes on where an earlier one stopped looks for users: somebody may have mounted a disk meanwhile.
     #[test]
     fn d7_only_the_removal_of_this_very_detach_needs_no_users() {
-        let goal = |on_dirty| Detach {
-            paths: Vec::new(),
-            wwid: None,
-            on_dirty,
-            flushed: true,
-            keep_wwid: false,
-            scanned: std::collections::BTreeSet::new(),
-            flush_tries: 3,
-            bare: false,
-        };
+        let goal = |on_dirty| Detach { on_dirty, flushed: true, ..Detach::default() };
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), false), Openers::Everywhere);
         assert_eq!(users_of_interest(&goal(OnDirty::Refuse), true), Openers::OfMap);
         assert_eq!(users_of_interest(&goal(OnDirty::NothingWritten), false), Openers::Unasked);

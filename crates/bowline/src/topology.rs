@@ -4,7 +4,7 @@
 //! (endpoints and LUN) and follows the kernel's own links: session to SCSI host, host and LUN to device, device
 //! to holders, holder to map, confirmed by the device-mapper UUID (C8). Nothing is found through /dev (D12).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_host::dm::{self, Map};
 use bowline_host::iscsi::{self, Endpoint, NodeRecord, Session, SessionState};
@@ -29,6 +29,8 @@ pub struct Scope {
     pub unproven: BTreeSet<Endpoint>,
     /// The volume's identity, where it is known: its map is then looked for even when no device is left.
     pub wwid: Option<Wwid>,
+    /// Other identities that this attachment has brought in: what is left of them is looked for by them.
+    pub beside: BTreeSet<Wwid>,
     /// Whether to look for who has the volume open.
     pub openers: Openers,
     /// A disk itself was handed out: who has it open counts also where a map has been made upon it since.
@@ -42,6 +44,7 @@ impl Scope {
             paths: attachment.paths.clone(),
             unproven: BTreeSet::new(),
             wwid: attachment.wwid.clone(),
+            beside: BTreeSet::new(),
             openers: Openers::Unasked,
             bare: attachment.bare,
         }
@@ -71,12 +74,23 @@ pub struct Topology {
     pub map: Option<MapView>,
     /// Multipath maps that hold a device of this volume and carry another identity.
     pub foreign_maps: Vec<Map>,
+    /// What there is of the identities [`Scope::beside`] the volume's own.
+    pub beside: BTreeMap<Wwid, Beside>,
     /// What lies upon the map or, where there is none, upon the volume's disks.
     pub layers: Vec<Layer>,
     /// Whether multipath's wwids file has the volume's identity.
     pub wwid_on_file: bool,
     /// Who has the map or, where there is none, a device of the volume open. Empty unless asked for.
     pub openers: Vec<Opener>,
+}
+
+/// What there is of another identity that this attachment has brought in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// Its map, with those of its paths that still exist.
+    pub map: Option<Map>,
+    /// Whether it is on multipath's wwids file.
+    pub on_file: bool,
 }
 
 /// A session and what hangs below it.
@@ -256,6 +270,9 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
         topology.sessions.push(view_session(host, session, scope, &addresses)?);
     }
     find_maps(host, scope, &mut topology)?;
+    for wwid in &scope.beside {
+        topology.beside.insert(wwid.clone(), find_beside(host, wwid)?);
+    }
     topology.layers = find_layers(host, scope, &topology)?;
     if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
         topology.wwid_on_file = multipath::wwid_on_file(host, wwid)?;
@@ -323,13 +340,24 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
             let block = scsi::block_device(host, &map.block_name())?;
             let udev = udev::record_of(host, map.number)?;
             let node = leads_to(host, &map);
-            let exists = |number: &DevNumber| host.read(&format!("/sys/dev/block/{number}/dev")).is_ok();
             let strangers = map.paths.iter().map(|path| path.number).filter(|n| !own_disks.contains(n));
-            let strangers = strangers.filter(exists).collect();
+            let strangers = strangers.filter(|number| exists(host, *number)).collect();
             Some(MapView { map, block, udev, node, strangers })
         }
     };
     Ok(())
+}
+
+fn exists(host: &dyn Host, number: DevNumber) -> bool {
+    host.read(&format!("/sys/dev/block/{number}/dev")).is_ok()
+}
+
+fn find_beside(host: &dyn Host, wwid: &Wwid) -> Result<Beside, Error> {
+    let mut map = dm::map_of(host, wwid)?;
+    if let Some(map) = &mut map {
+        map.paths.retain(|path| exists(host, path.number));
+    }
+    Ok(Beside { map, on_file: multipath::wwid_on_file(host, wwid)? })
 }
 
 /// Whether `/dev/mapper/NAME` is udev's link to this map (`../dm-N`).

@@ -386,7 +386,6 @@ fn detached_well(
             Outcome::Unchanged => "unchanged",
         },
     );
-    named_as_nobodys(stage, detached);
     let named = job.by == By::Connection || detached.outcome != Outcome::Unchanged;
     if begun.was_alone(stage, volume) && named {
         let before = stage.with(|inside| inside.before.clone());
@@ -405,15 +404,6 @@ fn detached_well(
         _ => None,
     };
     account(stage, volume, tells);
-}
-
-/// Entries of the wwids file that a disconnect leaves and says so: nobody could tell whose they are.
-fn named_as_nobodys(stage: &Stage, detached: &Disconnected) {
-    let on_file = stage.sim.with(|world| world.wwids.clone());
-    let named = |wwid: &String| {
-        detached.warnings.iter().any(|warning| warning.contains(&format!("wwids entry {wwid}")))
-    };
-    stage.with(|inside| inside.before.wwids.extend(on_file.into_iter().filter(named)));
 }
 
 fn not_detached(stage: &Stage, volume: usize, job: DisconnectJob, begun: &Begun, error: &Error) {

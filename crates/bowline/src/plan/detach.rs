@@ -4,20 +4,21 @@
 //! forget, and only then do sessions and records go (D14). Each rule asks the observation whether the one
 //! before it has come true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bowline_host::Wwid;
 use bowline_host::dm::Map;
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
+use bowline_host::{MapName, Wwid};
 
 use super::ours::Ours;
 use super::{Decision, Draft, Step, View};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
+use crate::journal::Attachment;
 use crate::ledger::{Ending, Ledger};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
@@ -36,6 +37,8 @@ pub struct Detach {
     pub flushed: bool,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
+    /// Other identities that this attachment has brought in, and whether the wwids file had them before us (journal).
+    pub beside: BTreeMap<Wwid, bool>,
     /// Endpoints whose sessions others made, and below which a process that died has scanned for this volume (journal).
     pub scanned: BTreeSet<Endpoint>,
     /// How many tries a flush has.
@@ -52,9 +55,27 @@ impl Default for Detach {
             on_dirty: OnDirty::Refuse,
             flushed: false,
             keep_wwid: false,
+            beside: BTreeMap::new(),
             scanned: BTreeSet::new(),
             flush_tries: 3,
             bare: false,
+        }
+    }
+}
+
+impl Detach {
+    /// The goal of taking apart what an attachment was written down as.
+    pub(crate) fn of(journal: &Attachment, on_dirty: OnDirty) -> Self {
+        Self {
+            paths: journal.paths.clone(),
+            wwid: journal.wwid.clone(),
+            on_dirty,
+            flushed: journal.flushed,
+            keep_wwid: journal.keep_wwid,
+            beside: journal.beside.clone(),
+            scanned: journal.scanned.clone(),
+            bare: journal.bare,
+            ..Self::default()
         }
     }
 }
@@ -98,7 +119,7 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     let removing = !draft.is_empty();
     if go_on
         && flush_disks(goal, &ours, view, draft)
-        && remove_beside(&ours, view, draft)
+        && remove_beside(goal, &ours, view, draft)
         && (!ours.whole || removing || remove_layers(goal, view, draft))
     {
         delete_devices(goal, &ours, view, draft);
@@ -308,11 +329,20 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
 
 /// What was mapped beside the volume goes next; it was flushed with it. True once it is gone, or will not go: then it is
 /// left alone, and its disks with it.
-fn remove_beside(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
+fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let removing = ours.beside.iter().filter(|map| {
         met!(Beside);
+        // Its paths may be gone already, and udev reads it all the same.
+        let stop = Step::StopQueueing(map.name.clone());
+        let dead = map.queueing && !map.paths.iter().any(|path| path.active);
+        if dead && !view.ledger.succeeded(&stop) && draft.want(view, stop, TRIES, Duration::from_millis(200))
+        {
+            return true;
+        }
         let step = Step::RemoveMap { name: map.name.clone(), wwid: map.wwid.clone() };
-        draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50))
+        let first = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
+        let held = goal.on_dirty == OnDirty::NothingWritten && view.now.since(first) > HELD_PATIENCE;
+        draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50)) && !held
     });
     removing.count() == 0
 }
@@ -453,10 +483,13 @@ fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draf
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
 fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
-    let Some(wwid) = &goal.wwid else { return };
     if sabotaged!(KeepWwid) {
         return;
     }
+    for wwid in entries_beside(goal, view) {
+        draft.want(view, Step::ForgetWwid(wwid.clone()), TRIES, Duration::from_millis(200));
+    }
+    let Some(wwid) = &goal.wwid else { return };
     let paths = Step::ForgetPaths(wwid.clone());
     let had_devices =
         view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::DeleteDevice { .. }));
@@ -466,6 +499,12 @@ fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
     if view.topology.wwid_on_file && !goal.keep_wwid {
         draft.want(view, Step::ForgetWwid(wwid.clone()), TRIES, Duration::from_millis(200));
     }
+}
+
+/// Entries of the wwids file that came with identities beside the volume's own.
+fn entries_beside<'a>(goal: &'a Detach, view: &View<'_>) -> impl Iterator<Item = &'a Wwid> {
+    let on_file = |wwid: &Wwid| view.topology.beside.get(wwid).is_some_and(|found| found.on_file);
+    goal.beside.iter().filter(move |(wwid, kept)| !**kept && on_file(wwid)).map(|(wwid, _)| wwid)
 }
 
 /// An endpoint is released when its device is gone and nothing of ours runs there (D14). A session without a
@@ -543,7 +582,9 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     if let Some(map) = ours.map {
         left.push(format!("multipath map {} ({})", map.map.name, map.map.wwid));
     }
+    left.extend(ours.beside.iter().map(|map| format!("multipath map {} ({})", map.name, map.wwid)));
     if ours.whole {
+        left.extend(entries_beside(goal, view).map(|wwid| format!("wwids entry {wwid}")));
         left.extend(view.topology.layers.iter().map(ToString::to_string));
     }
     for device in &ours.devices {
@@ -578,22 +619,22 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     left
 }
 
-/// Another volume's maps that went with this one, one line each. Whether their identity was on multipath's wwids file before
-/// nobody has seen: multipathd itself puts there what it maps unasked.
+/// Maps of other volumes that went with this one, one line each.
 pub fn maps_beside_removed(goal: &Detach, ledger: &Ledger) -> Vec<String> {
-    let Some(own) = &goal.wwid else { return Vec::new() };
     let removed = ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
-        (Step::RemoveMap { name, wwid }, Some((_, Ending::Ok))) if wwid != own => Some((name, wwid)),
+        (Step::RemoveMap { name, wwid }, Some((_, Ending::Ok))) => Some((name, wwid)),
         _ => None,
     });
-    removed
-        .map(|(name, wwid)| {
-            format!(
-                "removed map {name} of another volume as well: the LUN was reused while this one was attached, and nobody had it \
-                 open; a wwids entry {wwid} stays if there is one (multipath -w {wwid})"
-            )
-        })
-        .collect()
+    let beside = removed.filter(|(_, wwid)| goal.beside.contains_key(*wwid));
+    let tell = |(name, wwid): (&MapName, &Wwid)| {
+        format!("map {name} of volume {wwid} went as well: the LUN was reused while this volume was attached")
+    };
+    beside.map(tell).collect()
+}
+
+/// The identity that a device of ours tells.
+pub(crate) fn shown(goal: &Detach, view: &View<'_>) -> Option<Wwid> {
+    Ours::of(goal, view).devices.iter().find_map(|device| device.device.wwid.clone())
 }
 
 /// Why, for every step that failed for good: the last failure only (D10).

@@ -6,7 +6,6 @@
 //! a session does not scan by itself (C15), and below a session that others made the journal tells (B4).
 
 use bowline_host::dm::Map;
-use bowline_host::iscsi::Endpoint;
 use bowline_host::names::{BlockName, DevNumber};
 
 use super::detach::Detach;
@@ -23,8 +22,7 @@ pub(super) struct Ours<'a> {
     pub(super) devices: Vec<&'a DeviceView>,
     /// The map.
     pub(super) map: Option<&'a MapView>,
-    /// Maps of another volume, for which the LUN was reused while this one was attached: nobody has them open, and every
-    /// path of theirs is below a session that goes with this attachment.
+    /// Maps of other volumes that this attachment has brought in, since the LUN was reused meanwhile.
     pub(super) beside: Vec<&'a Map>,
     /// Nothing of the volume is somebody else's.
     pub(super) whole: bool,
@@ -38,10 +36,10 @@ impl<'a> Ours<'a> {
             wanted.filter_map(|path| session.device(path.lun))
         });
         let map = view.topology.map.as_ref();
+        let beside = view.topology.beside.values().filter_map(|found| found.map.as_ref());
+        let beside = beside.filter(|map| is_ours_beside(goal, map, view)).collect();
         if goal.on_dirty != OnDirty::NothingWritten || sabotaged!(TakeForeign) {
             let own = |device: &&DeviceView| !view.topology.is_strangers(device, goal.wwid.as_ref());
-            let beside =
-                view.topology.foreign_maps.iter().filter(|map| left_beside(goal, map, view)).collect();
             return Self { devices: of_volume.filter(own).collect(), map, beside, whole: true };
         }
         let (devices, before): (Vec<_>, Vec<_>) =
@@ -57,8 +55,7 @@ impl<'a> Ours<'a> {
             told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
         };
         let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
-        // multipathd takes one away with the last of its devices, and nothing was written to it.
-        Self { devices, map: own_map, beside: Vec::new(), whole }
+        Self { devices, map: own_map, beside, whole }
     }
 
     /// The disks among its devices.
@@ -73,21 +70,15 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// Whether another volume's map goes with the attachment: the LUN was reused between two scans of it, and multipathd has
-/// mapped what the later one found. A session that only this attachment uses has nobody else's device at its LUN.
-fn left_beside(goal: &Detach, map: &Map, view: &View<'_>) -> bool {
-    let alone = |endpoint: &Endpoint| {
-        view.claims.get(endpoint).is_some_and(|claim| claim.made_session && claim.users.iter().eq([view.id]))
+/// Whether the map of an identity that this attachment has brought in goes with it: every path of it is at the volume's LUN,
+/// and nobody has it open. (What was never handed out has no users.)
+fn is_ours_beside(goal: &Detach, map: &Map, view: &View<'_>) -> bool {
+    let devices = || view.topology.sessions.iter().flat_map(|session| &session.devices);
+    let at_lun = |number: DevNumber| {
+        devices().any(|device| device.block().is_some_and(|block| block.number == number))
     };
-    let sessions = || view.topology.sessions.iter().filter(|session| alone(&session.session.endpoint));
-    let own = |number: DevNumber| {
-        let mut there = sessions().flat_map(|session| &session.devices);
-        there.any(|device| {
-            device.block().is_some_and(|block| block.number == number)
-                && view.topology.is_strangers(device, goal.wwid.as_ref())
-        })
-    };
-    map.open_count == 0 && !map.paths.is_empty() && map.paths.iter().all(|path| own(path.number))
+    let unused = map.open_count == 0 || goal.on_dirty == OnDirty::NothingWritten;
+    unused && map.paths.iter().all(|path| at_lun(path.number))
 }
 
 /// Whether a connect of ours found the device.

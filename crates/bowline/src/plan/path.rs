@@ -211,7 +211,7 @@ pub(super) fn new_session(endpoint: &Endpoint, ledger: &Ledger) -> bool {
 }
 
 /// Whether what sysfs says of the path's device stems from a scan of ours, or from a session of ours.
-pub(super) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
+pub(crate) fn is_new(path: &WantedPath, ledger: &Ledger) -> bool {
     let scans = |step: &Step| matches!(step, Step::Scan { endpoint, lun, .. } if *endpoint == path.endpoint && *lun == path.lun);
     new_session(&path.endpoint, ledger) || ledger.entries().iter().any(|entry| scans(&entry.step))
 }

@@ -1,6 +1,5 @@
 //! Back again: D2, D3, D4, D5, D9, D10, D14, D15, and C1: what a connect made goes, and nothing else.
 
-use bowline_host::MapName;
 use bowline_host::dm::{Map, MapPath};
 use bowline_host::iscsi::SessionState;
 use bowline_host::layers::Kind;
@@ -13,6 +12,7 @@ use crate::ledger::Ending;
 use crate::plan::detach::{Detach, failures, leftovers, maps_beside_removed};
 use crate::plan::{Decision, Step};
 use crate::policy::OnDirty;
+use crate::topology::Beside;
 
 fn undo_of(paths: &[u8]) -> Detach {
     Detach { on_dirty: OnDirty::NothingWritten, ..detach_of(paths) }
@@ -136,46 +136,72 @@ fn d4_another_volume_s_map_at_the_lun_is_left_alone() {
     assert!(matches!(unmapped.detach(&unknown), Decision::Refused(_)), "without an identity it may be ours");
 }
 
-/// D3, D4: the LUN was reused while this attachment was made, and the map of what a later scan found has nobody but us below
-/// it, and nobody upon it. It is flushed before anything goes, and removed once the volume's own map is gone.
-#[test]
-fn d3_another_volume_s_map_that_only_we_brought_in_goes_with_the_attachment() {
-    let ours = Detach { wwid: Some(wwid()), ..detach_of(&[1, 2]) };
+/// The LUN was reused between the scans of two paths: the second disk is another volume's, and multipathd has mapped it.
+fn reused() -> (World, Map, Detach) {
     let mut world = World::new().scanned(1).map(&[1]).scanned(2);
     let paths = vec![MapPath { number: number(2), active: true }];
-    let name: MapName = "mpathb".parse().unwrap();
-    let minor = MAP_NUMBER.minor + 1;
     let map = world.topology.map.as_ref().unwrap().map.clone();
-    let beside = Map {
-        name: name.clone(),
-        wwid: wwid_ending(2),
-        number: DevNumber { minor, ..map.number },
-        paths,
-        ..map
-    };
-    let flush = Step::Sync { device: beside.block_name(), number: beside.number };
-    let remove = Step::RemoveMap { name, wwid: wwid_ending(2) };
-    world.topology.foreign_maps.push(beside);
-    let world = world.with_disk(2, |device| device.device.wwid = Some(wwid_ending(2)));
-    assert_eq!(steps(world.detach(&ours)), [sync_map(), flush.clone()]);
-    assert_eq!(steps(world.clone().ok(sync_map()).detach(&ours)), [flush.clone()]);
-    let flushed = world.clone().ok(flush).ok(sync_map());
-    assert_eq!(steps(flushed.detach(&ours)), [remove_map()]);
-    let unmapped = flushed.ok(remove_map()).no_map();
-    assert_eq!(steps(unmapped.detach(&ours)), [remove.clone()]);
-    let mut gone = unmapped.ok(remove);
-    gone.topology.foreign_maps.clear();
-    assert!(maps_beside_removed(&ours, &gone.ledger)[0].contains("mpathb of another volume"));
-    assert_eq!(steps(gone.detach(&ours)), [delete(1), delete(2)]);
+    let number = DevNumber { minor: MAP_NUMBER.minor + 1, ..map.number };
+    let map = Map { name: "mpathb".parse().unwrap(), wwid: wwid_ending(2), number, paths, ..map };
+    world.topology.foreign_maps.push(map.clone());
+    world.topology.beside.insert(wwid_ending(2), Beside { map: Some(map.clone()), on_file: true });
+    let goal = Detach { wwid: Some(wwid()), beside: [(wwid_ending(2), false)].into(), ..detach_of(&[1, 2]) };
+    (world.with_disk(2, |device| device.device.wwid = Some(wwid_ending(2))), map, goal)
+}
 
-    let mut open = world.clone();
-    open.topology.foreign_maps[0].open_count = 1;
-    let shared = world.clone().claimed_by(2, &[ID, "bl-another"]);
-    let mut theirs = world.clone();
-    theirs.claims.get_mut(&endpoint(2)).unwrap().made_session = false;
-    for left_alone in [open, shared, theirs] {
-        assert_eq!(steps(left_alone.detach(&ours)), [sync_map()]);
+fn remove_beside() -> Step {
+    Step::RemoveMap { name: "mpathb".parse().unwrap(), wwid: wwid_ending(2) }
+}
+
+/// D3: what this attachment has brought in goes with it. It may have been written to: it is flushed before anything goes.
+#[test]
+fn d3_another_volume_s_map_that_we_brought_in_goes_with_the_attachment() {
+    let (world, map, goal) = reused();
+    let flush = Step::Sync { device: map.block_name(), number: map.number };
+    assert_eq!(steps(world.detach(&goal)), [sync_map(), flush.clone()]);
+    assert_eq!(steps(world.clone().ok(sync_map()).detach(&goal)), [flush.clone()]);
+    let flushed = world.clone().ok(flush).ok(sync_map());
+    assert_eq!(steps(flushed.detach(&goal)), [remove_map()]);
+    let unmapped = flushed.ok(remove_map()).no_map();
+    assert_eq!(steps(unmapped.detach(&goal)), [remove_beside()]);
+    let mut gone = unmapped.ok(remove_beside());
+    gone.topology.foreign_maps.clear();
+    gone.topology.beside.insert(wwid_ending(2), Beside { map: None, on_file: true });
+    assert!(maps_beside_removed(&goal, &gone.ledger)[0].contains("mpathb of volume"));
+    assert_eq!(steps(gone.detach(&goal)), [delete(1), delete(2)]);
+    let gone = gone.ok(delete(1)).ok(delete(2)).ok(Step::ForgetPaths(wwid())).no_disk(1).no_disk(2);
+    assert!(steps(gone.detach(&goal)).contains(&Step::ForgetWwid(wwid_ending(2))));
+    assert!(leftovers(&goal, &gone.view()).iter().any(|left| left.contains(wwid_ending(2).as_str())));
+    let kept = Detach { beside: [(wwid_ending(2), true)].into(), ..goal };
+    assert!(!steps(gone.detach(&kept)).contains(&Step::ForgetWwid(wwid_ending(2))), "it was there before");
+}
+
+/// D4: somebody has it open, or has added a path of his own.
+#[test]
+fn d4_another_volume_s_map_that_somebody_uses_stays() {
+    let (world, map, goal) = reused();
+    let open = Map { open_count: 1, ..map.clone() };
+    let strange = MapPath { number: number(9), active: true };
+    let joined = Map { paths: vec![map.paths[0], strange], ..map };
+    for map in [open, joined] {
+        let mut used = world.clone();
+        used.topology.beside.insert(wwid_ending(2), Beside { map: Some(map), on_file: true });
+        assert_eq!(steps(used.detach(&goal)), [sync_map()]);
     }
+}
+
+/// C1: a connect that fails since its paths disagree leaves no map behind, not even one whose disks are gone already.
+#[test]
+fn c1_a_map_of_another_identity_goes_also_when_it_has_no_path_any_more() {
+    let (world, map, goal) = reused();
+    let goal = Detach { on_dirty: OnDirty::NothingWritten, ..goal };
+    let mut world = world.no_map().ok(delete(2)).no_disk(2);
+    world.topology.foreign_maps.clear();
+    let dead = Map { paths: Vec::new(), queueing: true, open_count: 1, ..map };
+    world.topology.beside.insert(wwid_ending(2), Beside { map: Some(dead.clone()), on_file: true });
+    let stop = Step::StopQueueing(dead.name.clone());
+    assert_eq!(steps(world.detach(&goal)), [stop.clone()], "udev reads it, and would for ever");
+    assert_eq!(steps(world.ok(stop).detach(&goal)), [remove_beside()]);
 }
 
 #[test]

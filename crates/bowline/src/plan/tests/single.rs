@@ -168,3 +168,13 @@ fn c14_a_claim_for_now_is_not_waited_for_forever() {
         assert!(waits(decision).contains("multipathd to map the disk"));
     }
 }
+
+/// B3, C16: a portal that was let go of before the next was tried; the session there is others', and so is what hangs below it.
+#[test]
+fn b3_the_device_of_a_portal_that_was_let_go_of_is_not_handed_out() {
+    let goal = Attach { live: true, ..single_to(&[1, 2]) };
+    let world = World::new().session(1, SessionState::LoggedIn).disk(1).logged_in(2).disk(2);
+    assert_eq!(steps(world.attach(&goal)), [read_disk(2)]);
+    let lost = world.no_disk(2);
+    assert!(matches!(lost.attach(&goal), Decision::Refused(_)), "nor where it is the only one");
+}
