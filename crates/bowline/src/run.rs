@@ -318,10 +318,10 @@ impl<'a> Runner<'a> {
         }
         let mut seen = Seen { topology, claims };
         if let Goal::Detach(goal) = goal {
-            self.note_identity(goal, &seen)?;
+            let ours = detach::shown(goal, &self.view(&seen));
+            self.note_identity(ours.as_ref())?;
             let topology = &mut seen.topology;
-            let found = shown.or(topology.map.as_ref().map(|view| view.map.wwid.clone()));
-            goal.wwid = goal.wwid.take().or(self.identity.take()).or(found);
+            goal.wwid = goal.wwid.take().or(self.identity.take()).or(ours);
             self.identity.clone_from(&goal.wwid);
             if goal.on_dirty == OnDirty::Discard {
                 let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
@@ -359,14 +359,14 @@ impl<'a> Runner<'a> {
 
     /// A connect that was killed before it saw a device has not written down whose it is. Who takes the device away does, since
     /// nobody can ask it afterwards (B4).
-    fn note_identity(&mut self, goal: &Detach, seen: &Seen) -> Result<(), Error> {
-        if self.journal.as_ref().is_none_or(|journal| journal.wwid.is_some()) {
-            return Ok(());
+    fn note_identity(&mut self, ours: Option<&Wwid>) -> Result<(), Error> {
+        match (&mut self.journal, ours) {
+            (Some(journal), Some(wwid)) if journal.wwid.is_none() => {
+                journal.wwid = Some(wwid.clone());
+                journal::store(self.host, journal)
+            }
+            _ => Ok(()),
         }
-        let Some(wwid) = detach::shown(goal, &self.view(seen)) else { return Ok(()) };
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        journal.wwid = Some(wwid);
-        journal::store(self.host, journal)
     }
 
     fn begin(&mut self, steps: Vec<Step>, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {

@@ -632,9 +632,11 @@ pub fn maps_beside_removed(goal: &Detach, ledger: &Ledger) -> Vec<String> {
     beside.map(tell).collect()
 }
 
-/// The identity that a device of ours tells.
+/// The identity of what is ours to take away, as it shows; not that of a stale device beside it.
 pub(crate) fn shown(goal: &Detach, view: &View<'_>) -> Option<Wwid> {
-    Ours::of(goal, view).devices.iter().find_map(|device| device.device.wwid.clone())
+    let ours = Ours::of(goal, view);
+    let told = ours.devices.iter().find_map(|device| device.device.wwid.clone());
+    told.or(ours.map.map(|map| map.map.wwid.clone()))
 }
 
 /// Why, for every step that failed for good: the last failure only (D10).
