@@ -150,9 +150,9 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(IscsiError::Host(error)) if error.is_timeout() => {
             return Ending::Final(format!("no end within {} s; iscsid may still log in", limit.as_secs()));
         }
-        // iscsid was not asked: what another process has noted still holds.
+        // Ours is over, or iscsid was not asked. What another process has noted still holds: its iscsiadm may stand still.
         Err(IscsiError::Host(error)) => (before, of_iscsi(IscsiError::Host(error))),
-        Err(error) => (None, of_login(context, error)),
+        Err(error) => (before, of_login(context, error)),
     };
     match login_is_over(context, endpoint, until, over).await {
         Ok(()) => ending,
