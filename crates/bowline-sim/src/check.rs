@@ -7,7 +7,7 @@ use bowline::{Connected, Error, ErrorKind};
 use serde_json::Value;
 
 use crate::model::{BlockId, World};
-use crate::scenario::Scenario;
+use crate::scenario::{ConnectJob, Scenario};
 
 /// What others had before anything began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub fn handed_out(
     world: &World,
     scenario: &Scenario,
     volume: usize,
-    multipath: bool,
+    job: ConnectJob,
     connected: &Connected,
     storage_is_steady: bool,
 ) -> Vec<String> {
@@ -195,13 +195,16 @@ pub fn handed_out(
     if disks.is_empty() {
         wrong.push(format!("C3: {} was handed out, and is not there", connected.device_node));
     }
-    if multipath && connected.map.is_none() && connected.warnings.is_empty() {
+    if job.multipath && connected.map.is_none() && connected.warnings.is_empty() {
         wrong.push("C11: a single device was handed out without a warning".into());
     }
     let identities: BTreeSet<usize> =
         disks.iter().filter_map(|disk| world.disks.get(disk)).map(|disk| disk.volume).collect();
     if identities.len() > 1 {
         wrong.push(format!("B3: the device handed out mixes volumes {identities:?}"));
+    }
+    if job.expects && identities.iter().any(|found| *found != volume) {
+        wrong.push(format!("B3: volume {identities:?} was handed out, and {volume} was expected"));
     }
     let exported = world.storage.exported(&scenario.iqn(volume, 0), scenario.lun(volume));
     if storage_is_steady && identities.iter().any(|found| Some(*found) != exported) {

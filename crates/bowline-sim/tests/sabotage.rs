@@ -13,7 +13,7 @@ const FOUND: &[(Sabotage, u64)] = &[
     (Sabotage::KeepWwid, 1),
     (Sabotage::KeepMap, 1),
     (Sabotage::SayClean, 18),
-    (Sabotage::SkipIdentity, 2813),
+    (Sabotage::SkipIdentity, 596),
     (Sabotage::TrustStaleDevice, 221),
     (Sabotage::SkipFlush, 3),
     (Sabotage::RetryLostWrite, 56),

@@ -291,7 +291,6 @@ impl<'a> Runner<'a> {
             scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
         let shown = topology.devices_of(&proven).find_map(|view| view.device.wwid.clone());
         let fresh = devices.iter().all(|view| !view.udev_done()) && topology.map.is_none();
-        let on_file = topology.wwid_on_file;
         // What was put on the wwids file has to be taken off again, also where another path tells another identity.
         let claimed = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::ClaimWwid(_)));
         if let (Some(journal), Some(wwid)) = (&mut self.journal, &shown)
@@ -299,9 +298,11 @@ impl<'a> Runner<'a> {
             && !claimed
             && matches!(goal, Goal::Attach(goal) if !goal.live || journal.wwid.is_none())
         {
-            journal.wwid = Some(wwid.clone());
+            // Of another portal, which was let go of before this one was tried.
+            let before = journal.wwid.replace(wwid.clone());
+            journal.beside.extend(before.map(|before| (before, journal.keep_wwid)));
             // Only before udev is done with the first disk can an entry not be of this attach's making.
-            journal.keep_wwid = fresh && (on_file || bowline_host::multipath::wwid_on_file(self.host, wwid)?);
+            journal.keep_wwid = fresh && bowline_host::multipath::wwid_on_file(self.host, wwid)?;
             journal::store(self.host, journal)?;
         }
         if let Goal::Attach(goal) = &*goal {

@@ -168,7 +168,7 @@ fn attached(stage: &Stage, volume: usize, job: ConnectJob, begun: &Begun, connec
     let alone = begun.was_alone(stage, volume);
     let steady = begun.storage_was_steady(stage) && connected.changed;
     let wrongs = stage.sim.with(|world| match alone {
-        true => check::handed_out(world, &stage.scenario, volume, job.multipath, connected, steady),
+        true => check::handed_out(world, &stage.scenario, volume, job, connected, steady),
         false => Vec::new(),
     });
     wrongs.into_iter().for_each(|wrong| stage.wrong(wrong));
