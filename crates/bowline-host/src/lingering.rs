@@ -4,36 +4,46 @@
 use crate::host::{Host, HostError};
 use crate::iscsi::{Endpoint, login_arguments, logout_arguments};
 use crate::names::ScsiHost;
-use crate::sysfs::processes;
+use crate::sysfs::{attribute, list, processes};
 
 /// The process of an iscsiadm that waits for iscsid's answer to a login to that endpoint. iscsid takes a request up even if it
 /// stood still when that was sent (docs/findings.md), so until this process has ended the login may land.
 ///
 /// # Errors
-/// /proc cannot be read.
+/// /proc cannot be read: then it may be there.
 pub fn login_waiting(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<u32>, HostError> {
-    Ok(processes(host)?.into_iter().find(|pid| logs_in(host, *pid, endpoint)))
+    find_iscsiadm(host, &login_arguments(endpoint))
 }
 
 /// Whether that process is still such an iscsiadm.
-pub fn logs_in(host: &dyn Host, pid: u32, endpoint: &Endpoint) -> bool {
+///
+/// # Errors
+/// As [`login_waiting`].
+pub fn logs_in(host: &dyn Host, pid: u32, endpoint: &Endpoint) -> Result<bool, HostError> {
     is_iscsiadm(host, pid, &login_arguments(endpoint))
 }
 
 /// The process of an iscsiadm that waits for iscsid's answer to a logout there: the session is going.
 ///
 /// # Errors
-/// /proc cannot be read.
+/// As [`login_waiting`].
 pub fn logout_waiting(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<u32>, HostError> {
-    let arguments = logout_arguments(endpoint);
-    Ok(processes(host)?.into_iter().find(|pid| is_iscsiadm(host, *pid, &arguments)))
+    find_iscsiadm(host, &logout_arguments(endpoint))
 }
 
-fn is_iscsiadm(host: &dyn Host, pid: u32, arguments: &[String]) -> bool {
-    let Ok(line) = host.read(&format!("/proc/{pid}/cmdline")) else { return false };
-    let line = String::from_utf8_lossy(&line);
-    let Some((program, rest)) = line.split_once('\0') else { return false };
-    program.rsplit('/').next() == Some("iscsiadm") && words(rest) == words(&arguments.join("\0"))
+fn find_iscsiadm(host: &dyn Host, arguments: &[String]) -> Result<Option<u32>, HostError> {
+    for pid in processes(host)? {
+        if is_iscsiadm(host, pid, arguments)? {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
+fn is_iscsiadm(host: &dyn Host, pid: u32, arguments: &[String]) -> Result<bool, HostError> {
+    let line = attribute(host, &format!("/proc/{pid}/cmdline"))?.unwrap_or_default();
+    let Some((program, rest)) = line.split_once('\0') else { return Ok(false) };
+    Ok(program.rsplit('/').next() == Some("iscsiadm") && words(rest) == words(&arguments.join("\0")))
 }
 
 /// iscsiadm takes its arguments apart where they lie: a portal's colon has become a NUL (open-iscsi 2.1.8, seen on a running one).
@@ -47,20 +57,23 @@ fn words(line: &str) -> Vec<String> {
 /// also when it was killed meanwhile.
 ///
 /// # Errors
-/// /proc cannot be read.
+/// As [`login_waiting`].
 pub fn scan_running(host: &dyn Host, scsi_host: ScsiHost) -> Result<bool, HostError> {
-    let attribute = format!("/{scsi_host}/scan");
-    let is_helper = |pid: &u32| {
-        let command = host.read(&format!("/proc/{pid}/comm"));
-        command.is_ok_and(|command| command.trim_ascii_end() == b"bowline-helper")
-    };
-    let scans = |pid: u32| {
+    let attribute_of_host = format!("/{scsi_host}/scan");
+    for pid in processes(host)? {
+        if attribute(host, &format!("/proc/{pid}/comm"))?.as_deref() != Some("bowline-helper") {
+            continue;
+        }
         let folder = format!("/proc/{pid}/fd");
-        let open = host.list(&folder).unwrap_or_default();
-        open.iter()
-            .any(|fd| host.read_link(&format!("{folder}/{fd}")).is_ok_and(|file| file.ends_with(&attribute)))
-    };
-    Ok(processes(host)?.into_iter().filter(is_helper).any(scans))
+        for fd in list(host, &folder)? {
+            // One that cannot be read was closed meanwhile.
+            let file = host.read_link(&format!("{folder}/{fd}"));
+            if file.is_ok_and(|file| file.ends_with(&attribute_of_host)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -100,7 +113,13 @@ mod tests {
         assert_eq!(logout_waiting(&with(&["-I", "default", "--logout"]), &endpoint()).unwrap(), Some(7));
         let elsewhere = Endpoint { portal: "10.0.0.2:3260".parse().unwrap(), ..endpoint() };
         assert_eq!(login_waiting(&login, &elsewhere).unwrap(), None);
-        assert!(!logs_in(&login, 8, &endpoint()), "a process that is gone waits for nothing");
+        assert!(!logs_in(&login, 8, &endpoint()).unwrap(), "a process that is gone waits for nothing");
+        let unreadable = with(&["-I", "default", "--login"]).error("/proc/7/cmdline", 5);
+        assert!(
+            logs_in(&unreadable, 7, &endpoint()).is_err() && login_waiting(&unreadable, &endpoint()).is_err()
+        );
+        let ended = with(&["-I", "default", "--login"]).error("/proc/7/cmdline", 3);
+        assert_eq!(login_waiting(&ended, &endpoint()).unwrap(), None);
         let seen = "iscsiadm -m node -T iqn.2026-11.net.example:array -p 10.0.0.1 3260 -I default --login "
             .replace(' ', "\0");
         let taken_apart = FakeHost::default().file("/proc/7/cmdline", seen);

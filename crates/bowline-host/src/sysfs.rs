@@ -28,10 +28,12 @@ pub(crate) fn processes(host: &dyn Host) -> Result<Vec<u32>, HostError> {
 
 /// Absent, or its device was removed between open and read: kernfs answers ENODEV then (Linux 6.1
 /// `fs/kernfs/file.c`), some drivers ENXIO, and device-mapper EINVAL (`drivers/md/dm-sysfs.c` `dm_attr_show`; seen while
-/// a map was being removed).
+/// a map was being removed). Of a process that has ended meanwhile /proc answers ESRCH (`fs/proc/base.c`).
 fn is_gone(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
     const ENXIO: i32 = 6;
     const ENODEV: i32 = 19;
     const EINVAL: i32 = 22;
-    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENXIO | ENODEV | EINVAL))
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(error.raw_os_error(), Some(ESRCH | ENXIO | ENODEV | EINVAL))
 }

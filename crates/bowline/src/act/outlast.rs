@@ -34,7 +34,7 @@ pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), End
     let mut asking = waiting()?;
     loop {
         match asking {
-            Some(pid) if lingering::logs_in(host, pid, &claim.endpoint) => {
+            Some(pid) if lingering::logs_in(host, pid, &claim.endpoint).map_err(of_error)? => {
                 met!(LoginWaits);
                 let seconds = patience.as_secs();
                 let why = "iscsid has not answered, and may still log in";
