@@ -136,7 +136,7 @@ async fn conclude(
     };
     let left = detach::leftovers(goal, &runner.view(&seen));
     let mut failures = detach::failures(&runner.view(&seen));
-    failures.extend(detach::maps_beside_removed(goal, &runner.ledger));
+    failures.extend(detach::maps_beside(&runner.view(&seen)));
     failures.extend(runner.users.iter().map(|user| format!("taken away while in use: {user}")));
     if !left.is_empty() && goal.on_dirty == OnDirty::Refuse && intact(runner, goal, &seen) {
         restore(host, runner)?;
@@ -200,9 +200,9 @@ fn changes(step: &Step) -> bool {
 /// Whether nothing was taken apart, neither now (at most, the removal of a map that is still there was tried) nor before:
 /// a map without a device of this volume is no attachment any more.
 fn intact(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> bool {
-    let untouched = runner.ledger.entries().iter().all(|entry| match entry.step {
-        Step::RemoveMap { .. } => seen.topology.map.is_some(),
-        _ => !changes(&entry.step),
+    let untouched = runner.ledger.entries().iter().all(|entry| match &entry.step {
+        step if goal.removes_own_map(step) => seen.topology.map.is_some(),
+        step => !changes(step),
     });
     untouched && seen.topology.devices_of(&goal.paths).next().is_some()
 }

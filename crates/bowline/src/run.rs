@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use bowline_host::dm::Map;
 use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{self, Layer};
@@ -260,7 +261,10 @@ impl<'a> Runner<'a> {
 
     /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
     pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
-        let removing = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+        let removing = match &*goal {
+            Goal::Detach(goal) => self.ledger.entries().iter().any(|entry| goal.removes_own_map(&entry.step)),
+            Goal::Attach(_) => false,
+        };
         let (paths, wwid, openers) = match &*goal {
             Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
             Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), users_of_interest(goal, removing)),
@@ -298,15 +302,22 @@ impl<'a> Runner<'a> {
             && !claimed
             && matches!(goal, Goal::Attach(goal) if !goal.live || journal.wwid.is_none())
         {
-            // Of another portal, which was let go of before this one was tried.
+            // Of another path: the LUN was reused between the two.
             let before = journal.wwid.replace(wwid.clone());
             journal.beside.extend(before.map(|before| (before, journal.keep_wwid)));
             // Only before udev is done with the first disk can an entry not be of this attach's making.
-            journal.keep_wwid = fresh && bowline_host::multipath::wwid_on_file(self.host, wwid)?;
+            journal.keep_wwid = match journal.beside.remove(wwid) {
+                Some(kept) => kept,
+                None => fresh && bowline_host::multipath::wwid_on_file(self.host, wwid)?,
+            };
             journal::store(self.host, journal)?;
         }
         if let Goal::Attach(goal) = &*goal {
-            self.note_beside(goal, &topology)?;
+            let ours = goal.paths.iter().filter(|path| path::is_new(path, &self.ledger));
+            let devices = ours.filter_map(|path| topology.device(path));
+            let shown = devices.filter_map(|view| Some((view.device.wwid.clone()?, view.udev_done())));
+            let shown: Vec<_> = shown.collect();
+            self.note_beside(shown)?;
         }
         // Single path lets go of a portal before it tries the next (C14).
         if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
@@ -318,13 +329,23 @@ impl<'a> Runner<'a> {
             })?;
         }
         let mut seen = Seen { topology, claims };
-        if let Goal::Detach(goal) = goal {
-            let ours = detach::shown(goal, &self.view(&seen));
+        if let Goal::Detach(back) = &mut *goal {
+            let ours = detach::shown(back, &self.view(&seen));
             self.note_identity(ours.as_ref())?;
+            let known = back.wwid.is_some();
+            back.wwid = back.wwid.take().or(self.identity.take()).or(ours);
+            self.identity.clone_from(&back.wwid);
+            let mistaken = |map: &Map| Some(&map.wwid) == back.wwid.as_ref();
+            if !known && seen.topology.foreign_maps.iter().any(mistaken) {
+                // It was looked for by the identity of a stale device: look again.
+                return self.observe_for(goal);
+            }
+            let view = self.view(&seen);
+            let beside = detach::shown_beside(back, &view).map(|(wwid, done)| (wwid.clone(), done));
+            self.note_beside(beside.collect())?;
+            back.beside.extend(self.journal.iter().flat_map(|journal| journal.beside.clone()));
             let topology = &mut seen.topology;
-            goal.wwid = goal.wwid.take().or(self.identity.take()).or(ours);
-            self.identity.clone_from(&goal.wwid);
-            if goal.on_dirty == OnDirty::Discard {
+            if back.on_dirty == OnDirty::Discard {
                 let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
                 self.users.extend(topology.openers.iter().filter(uses).cloned());
             }
@@ -340,18 +361,17 @@ impl<'a> Runner<'a> {
         Ok(seen)
     }
 
-    /// Where the LUN is reused between two scans, the later one brings in another identity. It goes with the attachment, also
-    /// where this process does not live to see to it (B4).
-    fn note_beside(&mut self, goal: &Attach, topology: &Topology) -> Result<(), Error> {
+    /// Where the LUN is reused between two scans, one brings in another identity than the volume's. It goes with the attachment, also
+    /// where this process does not live to see to it (B4). Each with whether udev is done with its disk: only before can
+    /// an entry of the wwids file not be of this attachment's making.
+    fn note_beside(&mut self, shown: Vec<(Wwid, bool)>) -> Result<(), Error> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let Some(own) = journal.wwid.clone() else { return Ok(()) };
-        let mut news = journal.beside.remove(&own).is_some();
-        let ours = goal.paths.iter().filter(|path| path::is_new(path, &self.ledger));
-        for device in ours.filter_map(|path| topology.device(path)) {
-            let Some(wwid) = device.device.wwid.as_ref().filter(|wwid| **wwid != own) else { continue };
-            if !journal.beside.contains_key(wwid) {
-                let kept = !device.udev_done() && bowline_host::multipath::wwid_on_file(self.host, wwid)?;
-                journal.beside.insert(wwid.clone(), kept);
+        let mut news = false;
+        for (wwid, done) in shown {
+            if wwid != own && !journal.beside.contains_key(&wwid) {
+                let kept = !done && bowline_host::multipath::wwid_on_file(self.host, &wwid)?;
+                journal.beside.insert(wwid, kept);
                 news = true;
             }
         }
@@ -403,7 +423,7 @@ impl<'a> Runner<'a> {
         let syncs = || self.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let news = match step {
-            Step::RemoveMap { .. } if !journal.flushed => {
+            Step::RemoveMap { wwid, .. } if !journal.flushed && !journal.beside.contains_key(wwid) => {
                 journal.flushed =
                     syncs().next().is_some() && syncs().all(|entry| self.ledger.succeeded(&entry.step));
                 journal.flushed

@@ -14,7 +14,7 @@ use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 use bowline_host::{MapName, Wwid};
 
-use super::ours::Ours;
+use super::ours::{self, Ours};
 use super::{Decision, Draft, Step, View};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
@@ -22,7 +22,7 @@ use crate::journal::Attachment;
 use crate::ledger::{Ending, Ledger};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
-use crate::topology::{DeviceView, MapView};
+use crate::topology::{Beside, DeviceView, MapView};
 
 /// The goal of a disconnect, and of every clean-up.
 #[derive(Debug, Clone)]
@@ -77,6 +77,11 @@ impl Detach {
             bare: journal.bare,
             ..Self::default()
         }
+    }
+
+    /// Whether a step removes the volume's own map, and not one beside it.
+    pub(crate) fn removes_own_map(&self, step: &Step) -> bool {
+        matches!(step, Step::RemoveMap { wwid, .. } if !self.beside.contains_key(wwid))
     }
 }
 
@@ -170,7 +175,7 @@ fn foreign(goal: &Detach, view: &View<'_>) -> Option<Error> {
 /// A live user is named and refused; openers that pass by are waited for (D7). Where the data is given up, the user's
 /// device is taken away under it (D8); what was never handed out has no users.
 fn in_use(goal: &Detach, view: &View<'_>) -> Option<Error> {
-    if goal.on_dirty != OnDirty::Refuse || forming(view) {
+    if goal.on_dirty != OnDirty::Refuse || forming(goal, view) {
         return None;
     }
     let users: Vec<String> = users(view).map(ToString::to_string).collect();
@@ -284,7 +289,7 @@ fn closing(map: &MapView, view: &View<'_>) -> bool {
 /// data was never there or is given up).
 fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let Some(map) = ours.map.filter(|_| !sabotaged!(KeepMap)) else {
-        if forming(view) {
+        if forming(goal, view) {
             met!(Forming);
             draft.wait(
                 "the removed map to go, or multipathd's new one to show",
@@ -295,8 +300,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return true;
     };
     let disks = goal.bare.then(|| ours.disks()).into_iter().flatten();
-    let devices =
-        std::iter::once((map.map.block_name(), map.map.number)).chain(disks).chain(ours.maps_beside());
+    let devices = std::iter::once((map.map.block_name(), map.map.number)).chain(disks);
     if goal.on_dirty != OnDirty::NothingWritten && !all_flushed(goal, devices, view, draft) {
         return false;
     }
@@ -327,8 +331,8 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     }
 }
 
-/// What was mapped beside the volume goes next; it was flushed with it. True once it is gone, or will not go: then it is
-/// left alone, and its disks with it.
+/// What was mapped beside the volume goes next. True once it is gone, or will not go: then it is left alone, and so are its
+/// disks where data counts.
 fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let removing = ours.beside.iter().filter(|map| {
         met!(Beside);
@@ -350,9 +354,8 @@ fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Dr
 /// Whether what holds the disks is the map that was just removed. While it goes, it holds them and has no identity any
 /// more. And multipathd may make it anew: a path whose event it had not dealt with yet makes it do so, and while the new
 /// map comes into being it has no identity yet; then it is removed again.
-fn forming(view: &View<'_>) -> bool {
-    let removal =
-        view.ledger.entries().iter().rev().find(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+fn forming(goal: &Detach, view: &View<'_>) -> bool {
+    let removal = view.ledger.entries().iter().rev().find(|entry| goal.removes_own_map(&entry.step));
     let lately = removal.is_some_and(|entry| {
         entry.ended.as_ref().is_none_or(|(when, _)| view.now.since(*when) < FORMING_PATIENCE)
     });
@@ -471,14 +474,13 @@ fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut D
 /// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could
 /// still hold would be nobody's write.
 fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
-    let mapped = goal.flushed
-        || view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::RemoveMap { .. }));
+    let mapped = goal.flushed || view.ledger.entries().iter().any(|entry| goal.removes_own_map(&entry.step));
     if mapped || goal.on_dirty == OnDirty::NothingWritten {
         return true;
     }
     met!(FlushDisks);
     // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
-    all_flushed(goal, ours.disks().chain(ours.maps_beside()), view, draft)
+    all_flushed(goal, ours.disks(), view, draft)
 }
 
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
@@ -501,9 +503,11 @@ fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-/// Entries of the wwids file that came with identities beside the volume's own.
+/// Entries of the wwids file that came with identities beside the volume's own. Where one has a map that stays, so does its entry.
 fn entries_beside<'a>(goal: &'a Detach, view: &View<'_>) -> impl Iterator<Item = &'a Wwid> {
-    let on_file = |wwid: &Wwid| view.topology.beside.get(wwid).is_some_and(|found| found.on_file);
+    let on_file = |wwid: &Wwid| {
+        view.topology.beside.get(wwid).is_some_and(|found| found.on_file && found.map.is_none())
+    };
     goal.beside.iter().filter(move |(wwid, kept)| !**kept && on_file(wwid)).map(|(wwid, _)| wwid)
 }
 
@@ -619,17 +623,23 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     left
 }
 
-/// Maps of other volumes that went with this one, one line each.
-pub fn maps_beside_removed(goal: &Detach, ledger: &Ledger) -> Vec<String> {
-    let removed = ledger.entries().iter().filter_map(|entry| match (&entry.step, &entry.ended) {
-        (Step::RemoveMap { name, wwid }, Some((_, Ending::Ok))) => Some((name, wwid)),
+/// What became of maps of other volumes that the LUN led to in between, one line each.
+pub fn maps_beside(view: &View<'_>) -> Vec<String> {
+    let tried = view.ledger.entries().iter().filter_map(|entry| match &entry.step {
+        Step::RemoveMap { name, wwid } => Some((wwid, name)),
         _ => None,
     });
-    let beside = removed.filter(|(_, wwid)| goal.beside.contains_key(*wwid));
-    let tell = |(name, wwid): (&MapName, &Wwid)| {
-        format!("map {name} of volume {wwid} went as well: the LUN was reused while this volume was attached")
+    let tried: BTreeMap<&Wwid, &MapName> = tried.collect();
+    let tell = |(wwid, found): (&Wwid, &Beside)| match (&found.map, tried.get(wwid)) {
+        (Some(map), _) => {
+            Some(format!("map {} of volume {wwid} is at its LUN, and stays: somebody uses it", map.name))
+        }
+        (None, Some(name)) => {
+            Some(format!("map {name} of volume {wwid}, which the LUN led to in between, went as well"))
+        }
+        (None, None) => None,
     };
-    beside.map(tell).collect()
+    view.topology.beside.iter().filter_map(tell).collect()
 }
 
 /// The identity of what is ours to take away, as it shows; not that of a stale device beside it.
@@ -637,6 +647,11 @@ pub(crate) fn shown(goal: &Detach, view: &View<'_>) -> Option<Wwid> {
     let ours = Ours::of(goal, view);
     let told = ours.devices.iter().find_map(|device| device.device.wwid.clone());
     told.or(ours.map.map(|map| map.map.wwid.clone()))
+}
+
+/// Identities that this attachment has brought in beside the volume's own, and whether udev was done with their disks.
+pub(crate) fn shown_beside<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = (&'a Wwid, bool)> {
+    ours::beside(goal, view).filter_map(|device| Some((device.device.wwid.as_ref()?, device.udev_done())))
 }
 
 /// Why, for every step that failed for good: the last failure only (D10).

@@ -63,22 +63,28 @@ impl<'a> Ours<'a> {
         let blocks = self.devices.iter().filter_map(|device| device.block());
         blocks.map(|block| (block.name.clone(), block.number))
     }
-
-    /// The maps that go with it and are another volume's: whoever found one may have written to it.
-    pub(super) fn maps_beside(&self) -> impl Iterator<Item = (BlockName, DevNumber)> {
-        self.beside.iter().map(|map| (map.block_name(), map.number))
-    }
 }
 
-/// Whether the map of an identity that this attachment has brought in goes with it: every path of it is at the volume's LUN,
-/// and nobody has it open. (What was never handed out has no users.)
+/// Whether another identity's map goes with the attachment: this attachment has brought in every path of it that still exists,
+/// and nobody has it open (then its last close has written back what it held). What was never handed out has no users.
 fn is_ours_beside(goal: &Detach, map: &Map, view: &View<'_>) -> bool {
     let devices = || view.topology.sessions.iter().flat_map(|session| &session.devices);
-    let at_lun = |number: DevNumber| {
-        devices().any(|device| device.block().is_some_and(|block| block.number == number))
+    let found = |number: DevNumber| {
+        devices().find(|device| device.block().is_some_and(|block| block.number == number))
     };
     let unused = map.open_count == 0 || goal.on_dirty == OnDirty::NothingWritten;
-    unused && map.paths.iter().all(|path| at_lun(path.number))
+    let own = |number| found(number).is_some_and(|device| brought_in(goal, device, view));
+    unused && map.paths.iter().all(|path| own(path.number))
+}
+
+/// The devices that this attachment has brought in and that tell another identity than the volume's.
+pub(super) fn beside<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = &'a DeviceView> {
+    let devices = view.topology.sessions.iter().flat_map(|session| &session.devices);
+    let another = |device: &&DeviceView| {
+        let told = device.device.wwid.as_ref();
+        told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
+    };
+    devices.filter(another).filter(|device| brought_in(goal, device, view))
 }
 
 /// Whether a connect of ours found the device.

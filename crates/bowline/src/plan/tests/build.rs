@@ -20,7 +20,7 @@ use crate::plan::attach::{Attach, Enough};
 use crate::plan::detach::Detach;
 use crate::plan::{Decision, Step, View, attach, detach};
 use crate::policy::LoginPolicy;
-use crate::topology::{DeviceView, MapView, SessionView, Topology};
+use crate::topology::{Beside, DeviceView, MapView, SessionView, Topology};
 
 /// The attachment the tests work on.
 pub(super) const ID: &str = "bl-000000000001";
@@ -262,6 +262,12 @@ impl World {
                 blocks.for_each(|block| block.holders = vec!["dm-3".parse().unwrap()]);
             }
         }
+        self
+    }
+
+    /// The map of another identity that this attachment has brought in; the wwids file has it.
+    pub(super) fn beside(mut self, map: Map) -> Self {
+        self.topology.beside.insert(map.wwid.clone(), Beside { map: Some(map), on_file: true });
         self
     }
 

@@ -9,7 +9,7 @@ use bowline_host::openers::Opener;
 use super::build::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ending;
-use crate::plan::detach::{Detach, failures, leftovers, maps_beside_removed};
+use crate::plan::detach::{Detach, failures, leftovers, maps_beside};
 use crate::plan::{Decision, Step};
 use crate::policy::OnDirty;
 use crate::topology::Beside;
@@ -144,7 +144,7 @@ fn reused() -> (World, Map, Detach) {
     let number = DevNumber { minor: MAP_NUMBER.minor + 1, ..map.number };
     let map = Map { name: "mpathb".parse().unwrap(), wwid: wwid_ending(2), number, paths, ..map };
     world.topology.foreign_maps.push(map.clone());
-    world.topology.beside.insert(wwid_ending(2), Beside { map: Some(map.clone()), on_file: true });
+    let world = world.beside(map.clone());
     let goal = Detach { wwid: Some(wwid()), beside: [(wwid_ending(2), false)].into(), ..detach_of(&[1, 2]) };
     (world.with_disk(2, |device| device.device.wwid = Some(wwid_ending(2))), map, goal)
 }
@@ -153,21 +153,19 @@ fn remove_beside() -> Step {
     Step::RemoveMap { name: "mpathb".parse().unwrap(), wwid: wwid_ending(2) }
 }
 
-/// D3: what this attachment has brought in goes with it. It may have been written to: it is flushed before anything goes.
+/// D3: what this attachment has brought in goes with it, after the volume's own.
 #[test]
 fn d3_another_volume_s_map_that_we_brought_in_goes_with_the_attachment() {
-    let (world, map, goal) = reused();
-    let flush = Step::Sync { device: map.block_name(), number: map.number };
-    assert_eq!(steps(world.detach(&goal)), [sync_map(), flush.clone()]);
-    assert_eq!(steps(world.clone().ok(sync_map()).detach(&goal)), std::slice::from_ref(&flush));
-    let flushed = world.clone().ok(flush).ok(sync_map());
+    let (world, _, goal) = reused();
+    assert_eq!(steps(world.detach(&goal)), [sync_map()]);
+    let flushed = world.ok(sync_map());
     assert_eq!(steps(flushed.detach(&goal)), [remove_map()]);
     let unmapped = flushed.ok(remove_map()).no_map();
     assert_eq!(steps(unmapped.detach(&goal)), [remove_beside()]);
     let mut gone = unmapped.ok(remove_beside());
     gone.topology.foreign_maps.clear();
     gone.topology.beside.insert(wwid_ending(2), Beside { map: None, on_file: true });
-    assert!(maps_beside_removed(&goal, &gone.ledger)[0].contains("mpathb of volume"));
+    assert!(maps_beside(&gone.view())[0].contains("mpathb of volume"));
     assert_eq!(steps(gone.detach(&goal)), [delete(1), delete(2)]);
     let gone = gone.ok(delete(1)).ok(delete(2)).ok(Step::ForgetPaths(wwid())).no_disk(1).no_disk(2);
     assert!(steps(gone.detach(&goal)).contains(&Step::ForgetWwid(wwid_ending(2))));
@@ -176,18 +174,38 @@ fn d3_another_volume_s_map_that_we_brought_in_goes_with_the_attachment() {
     assert!(!steps(gone.detach(&kept)).contains(&Step::ForgetWwid(wwid_ending(2))), "it was there before");
 }
 
-/// D4: somebody has it open, or has added a path of his own.
+/// D4: somebody has it open, or has added a path of his own, or had the disk before us. Its entry on the wwids file stays too.
 #[test]
 fn d4_another_volume_s_map_that_somebody_uses_stays() {
     let (world, map, goal) = reused();
-    let open = Map { open_count: 1, ..map.clone() };
+    let open = world.clone().beside(Map { open_count: 1, ..map.clone() });
     let strange = MapPath { number: number(9), active: true };
-    let joined = Map { paths: vec![map.paths[0], strange], ..map };
-    for map in [open, joined] {
-        let mut used = world.clone();
-        used.topology.beside.insert(wwid_ending(2), Beside { map: Some(map), on_file: true });
+    let joined = world.clone().beside(Map { paths: vec![map.paths[0], strange], ..map });
+    let mut theirs = World { ledger: Default::default(), ..world };
+    theirs.claims.get_mut(&endpoint(2)).unwrap().made_session = false;
+    for used in [open, joined, theirs] {
         assert_eq!(steps(used.detach(&goal)), [sync_map()]);
+        let unmapped = used.ok(sync_map()).ok(remove_map()).no_map();
+        let apart = steps(unmapped.detach(&goal));
+        assert!(
+            apart.contains(&delete(1)) && !apart.contains(&delete(2)) && !apart.contains(&remove_beside())
+        );
+        let gone = unmapped.ok(delete(1)).no_disk(1).ok(Step::ForgetPaths(wwid()));
+        let last = steps(gone.detach(&goal));
+        assert!(!last.iter().any(|step| matches!(step, Step::ForgetWwid(of) if *of != wwid())), "{last:?}");
+        assert!(maps_beside(&gone.view())[0].contains("stays"));
     }
+}
+
+/// D7: that another volume's map is being removed says nothing of a disk that was handed out without a map.
+#[test]
+fn d7_a_bare_disk_is_flushed_also_after_another_volume_s_map_went() {
+    let (world, _, goal) = reused();
+    let mut bare = world.no_map().ok(remove_beside());
+    bare.topology.foreign_maps.clear();
+    bare.topology.beside.clear();
+    let flushes = steps(bare.detach(&goal));
+    assert!(flushes.contains(&sync_disk(1)), "{flushes:?}");
 }
 
 /// C1: a connect that fails since its paths disagree leaves no map behind, not even one whose disks are gone already.
@@ -198,7 +216,7 @@ fn c1_a_map_of_another_identity_goes_also_when_it_has_no_path_any_more() {
     let mut world = world.no_map().ok(delete(2)).no_disk(2);
     world.topology.foreign_maps.clear();
     let dead = Map { paths: Vec::new(), queueing: true, open_count: 1, ..map };
-    world.topology.beside.insert(wwid_ending(2), Beside { map: Some(dead.clone()), on_file: true });
+    let world = world.beside(dead.clone());
     let stop = Step::StopQueueing(dead.name.clone());
     assert_eq!(steps(world.detach(&goal)), std::slice::from_ref(&stop), "udev reads it, and would for ever");
     assert_eq!(steps(world.ok(stop).detach(&goal)), [remove_beside()]);
