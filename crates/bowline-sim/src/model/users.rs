@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::World;
 use super::blocks::{self, BlockId};
+use super::disks::{Disk, DiskState};
 use crate::executor::Sim;
 
 /// A use of a device.
@@ -31,6 +32,11 @@ pub fn begin_use(sim: &Sim, node: &str, writes: u64) -> Option<Use> {
         let name = node.rsplit('/').next().unwrap_or_default();
         let mapped = world.maps.values().find(|map| map.link && map.name == name);
         let block = mapped.map(|map| BlockId::Map(map.id)).or_else(|| world.block(name).map(|b| b.id))?;
+        // A disk that is being deleted cannot be opened any more (Linux 6.1 `sd_open`, `scsi_device_get`: ENXIO).
+        let going = |disk: &Disk| disk.state == DiskState::Going;
+        if matches!(block, BlockId::Disk(disk) if world.disks.get(&disk).is_some_and(going)) {
+            return None;
+        }
         let pid = world.start_process("user", 1);
         world.open(pid, block);
         let writes: BTreeSet<u64> = (0..writes).map(|_| world.serial()).collect();
