@@ -5,16 +5,17 @@
 //! sleeps. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
 //! still running, to the clean-up.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_host::dm::Map;
 use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
-use bowline_host::layers::{self, Layer};
+use bowline_host::layers::Layer;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, ScsiHost, Wwid};
@@ -22,8 +23,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::act::{self, Context};
 use crate::cancel::Cancel;
-use crate::claims::{self, Claim};
-use crate::connection::Chap;
+use crate::claims::Claim;
+use crate::connection::{Chap, WantedPath};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment};
@@ -32,10 +33,10 @@ use crate::locks;
 use crate::narrate::Narrator;
 use crate::plan::attach::Attach;
 use crate::plan::detach::Detach;
-use crate::plan::{Decision, Step, View, attach, detach, path};
-use crate::policy::{LoginPolicy, OnDirty};
+use crate::plan::{Decision, Step, View, attach, detach};
+use crate::policy::LoginPolicy;
 use crate::sabotage::sabotaged;
-use crate::topology::{Openers, Scope, Topology, observe};
+use crate::topology::Topology;
 
 /// What is to become true.
 #[derive(Debug, Clone)]
@@ -44,6 +45,15 @@ pub enum Goal {
     Attach(Attach),
     /// Nothing of the attachment is left.
     Detach(Detach),
+}
+
+impl Goal {
+    fn paths(&self) -> &[WantedPath] {
+        match self {
+            Self::Attach(goal) => &goal.paths,
+            Self::Detach(goal) => &goal.paths,
+        }
+    }
 }
 
 /// What was last seen.
@@ -259,137 +269,6 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Observes, and writes down what a later clean-up has to know: the identity, as soon as it shows.
-    pub(crate) fn observe_for(&mut self, goal: &mut Goal) -> Result<Seen, Error> {
-        let removing = match &*goal {
-            Goal::Detach(goal) => self.ledger.entries().iter().any(|entry| goal.removes_own_map(&entry.step)),
-            Goal::Attach(_) => false,
-        };
-        let (paths, wwid, openers) = match &*goal {
-            Goal::Attach(goal) => (&goal.paths, goal.expected.clone(), Openers::Unasked),
-            Goal::Detach(goal) => (&goal.paths, goal.wwid.clone(), users_of_interest(goal, removing)),
-        };
-        let wwid = wwid.or_else(|| self.journal.as_ref().and_then(|journal| journal.wwid.clone()));
-        let flushing =
-            self.ledger.entries().iter().any(|e| e.ended.is_none() && matches!(e.step, Step::Sync { .. }));
-        let openers = if flushing { Openers::Unasked } else { openers };
-        let claims = claims::load_of(self.host, paths.iter().map(|path| &path.endpoint))?;
-        let (unproven, bare) = match &*goal {
-            Goal::Attach(goal) => (path::unproven(goal, &self.ledger, &claims, self.id), false),
-            Goal::Detach(goal) => (BTreeSet::new(), goal.bare),
-        };
-        let beside = match &*goal {
-            Goal::Detach(goal) => goal.beside.keys().cloned().collect(),
-            Goal::Attach(_) => BTreeSet::new(),
-        };
-        let mut scope = Scope { paths: paths.clone(), unproven, wwid, beside, openers, bare };
-        let mut topology = observe(self.host, &scope)?;
-        if let Goal::Attach(goal) = &*goal
-            && path::any_stale(goal, &topology, &self.ledger)
-        {
-            scope.openers = Openers::Everywhere;
-            topology = observe(self.host, &scope)?;
-        }
-        let devices: Vec<_> = topology.devices_of(&scope.paths).collect();
-        let proven: Vec<_> =
-            scope.paths.iter().filter(|path| !scope.unproven.contains(&path.endpoint)).cloned().collect();
-        let shown = topology.devices_of(&proven).find_map(|view| view.device.wwid.clone());
-        let fresh = devices.iter().all(|view| !view.udev_done()) && topology.map.is_none();
-        // What was put on the wwids file has to be taken off again, also where another path tells another identity.
-        let claimed = self.ledger.entries().iter().any(|entry| matches!(entry.step, Step::ClaimWwid(_)));
-        if let (Some(journal), Some(wwid)) = (&mut self.journal, &shown)
-            && journal.wwid.as_ref() != Some(wwid)
-            && !claimed
-            && matches!(goal, Goal::Attach(goal) if !goal.live || journal.wwid.is_none())
-        {
-            // Of another path: the LUN was reused between the two.
-            let before = journal.wwid.replace(wwid.clone());
-            journal.beside.extend(before.map(|before| (before, journal.keep_wwid)));
-            // Only before udev is done with the first disk can an entry not be of this attach's making.
-            journal.keep_wwid = match journal.beside.remove(wwid) {
-                Some(kept) => kept,
-                None => fresh && bowline_host::multipath::wwid_on_file(self.host, wwid)?,
-            };
-            journal::store(self.host, journal)?;
-        }
-        if let Goal::Attach(goal) = &*goal {
-            let ours = goal.paths.iter().filter(|path| path::is_new(path, &self.ledger));
-            let devices = ours.filter_map(|path| topology.device(path));
-            let shown = devices.filter_map(|view| Some((view.device.wwid.clone()?, view.udev_done())));
-            let shown: Vec<_> = shown.collect();
-            self.note_beside(shown)?;
-        }
-        // Single path lets go of a portal before it tries the next (C14).
-        if !matches!(goal, Goal::Attach(goal) if goal.multipath) {
-            // A device that came and went proves that a scan has ended; where a finisher has scanned as well, there were two.
-            let one = !self.journal.as_ref().is_some_and(|journal| journal.unfinished);
-            topology.find_scans(self.host, |session| {
-                (one && self.ledger.deleted_on(session.scsi_host))
-                    || self.ledger.scans_ended(session.scsi_host)
-            })?;
-        }
-        let mut seen = Seen { topology, claims };
-        if let Goal::Detach(back) = &mut *goal {
-            let ours = detach::shown(back, &self.view(&seen));
-            self.note_identity(ours.as_ref())?;
-            let known = back.wwid.is_some();
-            back.wwid = back.wwid.take().or(self.identity.take()).or(ours);
-            self.identity.clone_from(&back.wwid);
-            let mistaken = |map: &Map| Some(&map.wwid) == back.wwid.as_ref();
-            if !known && seen.topology.foreign_maps.iter().any(mistaken) {
-                // It was looked for by the identity of a stale device: look again.
-                return self.observe_for(goal);
-            }
-            let view = self.view(&seen);
-            let beside = detach::shown_beside(back, &view).map(|(wwid, done)| (wwid.clone(), done));
-            self.note_beside(beside.collect())?;
-            back.beside.extend(self.journal.iter().flat_map(|journal| journal.beside.clone()));
-            let topology = &mut seen.topology;
-            if back.on_dirty == OnDirty::Discard {
-                let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
-                self.users.extend(topology.openers.iter().filter(uses).cloned());
-            }
-            for layer in std::mem::replace(&mut self.layers, topology.layers.iter().cloned().collect()) {
-                if !topology.layers.iter().any(|seen| seen.name == layer.name)
-                    && layers::is_there(self.host, &layer)?
-                {
-                    topology.layers.push(layer.clone());
-                    self.layers.insert(layer);
-                }
-            }
-        }
-        Ok(seen)
-    }
-
-    /// Where the LUN is reused between two scans, one brings in another identity than the volume's. It goes with the attachment, also
-    /// where this process does not live to see to it (B4). Each with whether udev is done with its disk: only before can
-    /// an entry of the wwids file not be of this attachment's making.
-    fn note_beside(&mut self, shown: Vec<(Wwid, bool)>) -> Result<(), Error> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        let Some(own) = journal.wwid.clone() else { return Ok(()) };
-        let mut news = false;
-        for (wwid, done) in shown {
-            if wwid != own && !journal.beside.contains_key(&wwid) {
-                let kept = !done && bowline_host::multipath::wwid_on_file(self.host, &wwid)?;
-                journal.beside.insert(wwid, kept);
-                news = true;
-            }
-        }
-        if news { journal::store(self.host, journal) } else { Ok(()) }
-    }
-
-    /// A connect that was killed before it saw a device has not written down whose it is. Who takes the device away does, since
-    /// nobody can ask it afterwards (B4).
-    fn note_identity(&mut self, ours: Option<&Wwid>) -> Result<(), Error> {
-        match (&mut self.journal, ours) {
-            (Some(journal), Some(wwid)) if journal.wwid.is_none() => {
-                journal.wwid = Some(wwid.clone());
-                journal::store(self.host, journal)
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn begin(&mut self, steps: Vec<Step>, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
         for step in steps {
             if self.ledger.running(&step) {
@@ -559,29 +438,5 @@ impl Ours {
     fn below_ours<'e>(&self, parts: &mut impl Iterator<Item = &'e str>) -> bool {
         let number = |part: &str| part.strip_prefix("host")?.parse().ok().map(ScsiHost);
         parts.find_map(number).is_some_and(|host| self.scsi_hosts.contains(&host))
-    }
-}
-
-/// Whose users a detach asks for. What was never handed out has none; a flush that this detach has seen succeed was the last
-/// word on the volume, and its map is on its way out. What an earlier detach has flushed may have got users since.
-fn users_of_interest(goal: &Detach, removing: bool) -> Openers {
-    match goal.on_dirty {
-        OnDirty::NothingWritten => Openers::Unasked,
-        _ if removing => Openers::OfMap,
-        _ => Openers::Everywhere,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// D7: a detach that goes on where an earlier one stopped looks for users: somebody may have mounted a disk meanwhile.
-    #[test]
-    fn d7_only_the_removal_of_this_very_detach_needs_no_users() {
-        let goal = |on_dirty| Detach { on_dirty, flushed: true, ..Detach::default() };
-        assert_eq!(users_of_interest(&goal(OnDirty::Refuse), false), Openers::Everywhere);
-        assert_eq!(users_of_interest(&goal(OnDirty::Refuse), true), Openers::OfMap);
-        assert_eq!(users_of_interest(&goal(OnDirty::NothingWritten), false), Openers::Unasked);
     }
 }
