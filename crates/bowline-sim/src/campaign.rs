@@ -1,6 +1,7 @@
 //! Many scenarios, side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +20,9 @@ const RARE: &[u64] = &[16_682, 18_051, 472_669];
 
 /// After so many failures it stops; of each sort one is shrunk and told.
 const MOST_FAILURES: usize = 60;
+
+/// Where nobody watches, progress is told this often.
+const IN_A_LOG: Duration = Duration::from_secs(30);
 
 struct Campaign {
     /// Seeds that come before all others.
@@ -53,9 +57,14 @@ pub fn main(args: &Args) -> ExitCode {
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..args.jobs.get()).map(|_| scope.spawn(|| campaign.work())).collect();
+        let terminal = std::io::stderr().is_terminal();
+        let mut told = began;
         while !workers.iter().all(|worker| worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(500));
-            campaign.tell(began);
+            if terminal || told.elapsed() >= IN_A_LOG {
+                told = Instant::now();
+                campaign.tell(began, terminal);
+            }
         }
     });
     campaign.conclude(args, first, began)
@@ -99,12 +108,13 @@ impl Campaign {
         }
     }
 
-    fn tell(&self, began: Instant) {
+    fn tell(&self, began: Instant, terminal: bool) {
         let done = self.done.load(Ordering::Relaxed);
         let seconds = began.elapsed().as_secs_f64();
         let failed = self.failures.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let (before, after) = if terminal { ("\r", " ") } else { ("", "\n") };
         eprint!(
-            "\r{done} scenarios in {seconds:.0} s, {:.0} a minute, {failed} failed ",
+            "{before}{done} scenarios in {seconds:.0} s, {:.0} a minute, {failed} failed{after}",
             done as f64 / seconds * 60.0
         );
     }
