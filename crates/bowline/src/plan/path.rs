@@ -106,7 +106,8 @@ fn claimed<'a>(path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
     let endpoint = &path.endpoint;
     let step = Step::PrepareRecord(endpoint.clone());
     let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
-    let session = view.topology.session(endpoint).is_some();
+    // One that is lost may have to be logged in to again, and that takes a record that was set.
+    let session = view.topology.session(endpoint).is_some_and(SessionView::usable);
     let unset =
         view.ledger.running(&step) || view.ledger.last(&step).is_some_and(|(_, ending)| !ending.is_ok());
     let record = view.topology.record(endpoint).is_some() && prepared(endpoint, view);

@@ -254,3 +254,16 @@ fn d11_back_off_grows_is_bounded_and_is_spread_by_the_seed() {
     assert_eq!(backoff(3, base, 7), backoff(3, base, 7));
     assert!((0..16).map(|seed| backoff(3, base, seed)).collect::<std::collections::BTreeSet<_>>().len() > 8);
 }
+
+/// C15: a record that was made and not set is set before a login goes by it, also where others' session is there and has lost
+/// its connection.
+#[test]
+fn c15_a_lost_session_is_logged_in_to_with_a_record_that_was_set_only() {
+    let mut lost = World::new().prepared(1).session(1, SessionState::Failed);
+    lost.claims.get_mut(&endpoint(1)).unwrap().prepared = false;
+    assert_eq!(steps(lost.attach(&attach_to(&[1]))), [prepare(1)]);
+    let up = lost.clone().session_is(1, SessionState::LoggedIn);
+    assert_eq!(steps(up.attach(&attach_to(&[1]))), [scan(1)]);
+    lost.claims.get_mut(&endpoint(1)).unwrap().prepared = true;
+    assert_eq!(steps(lost.attach(&attach_to(&[1]))), [login(1)]);
+}
