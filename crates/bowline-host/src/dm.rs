@@ -46,6 +46,11 @@ impl Map {
         format!("dm-{}", self.number.minor).parse().expect("dm- and a number is a block name")
     }
 
+    /// Whether it holds its I/O back since no path works.
+    pub fn waits_for_a_path(&self) -> bool {
+        self.queueing && !self.paths.iter().any(|path| path.active)
+    }
+
     /// Whether a disk is among its paths.
     pub fn has(&self, number: DevNumber) -> bool {
         self.paths.iter().any(|path| path.number == number)

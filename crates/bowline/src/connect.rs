@@ -161,7 +161,7 @@ async fn finish_interrupted(
     });
     runner.resumes = true;
     let on_dirty = if found.phase == Phase::Attaching { OnDirty::NothingWritten } else { OnDirty::Refuse };
-    let goal = Detach::of(found, on_dirty);
+    let goal = Detach::of(Some(found), on_dirty);
     runner.journal = Some(found.clone());
     match runner.pursue(Goal::Detach(goal.clone()), end, cancel).await? {
         Pursuit::Done(seen) => {
@@ -190,12 +190,8 @@ async fn finish_interrupted(
 /// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.
 async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error) -> Error {
     runner.tell(Event::CleaningUp { reason: error.message.clone() });
-    let on_dirty = OnDirty::NothingWritten;
-    let back = match &runner.journal {
-        Some(journal) => Detach::of(journal, on_dirty),
-        None => Detach { on_dirty, ..Detach::default() },
-    };
-    let back = Detach { paths: goal.paths.clone(), ..back };
+    let written = Detach::of(runner.journal.as_ref(), OnDirty::NothingWritten);
+    let back = Detach { paths: goal.paths.clone(), ..written };
     let (seen, waiting) = match pursue_stubbornly(runner, &back, end).await {
         Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
         Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),

@@ -100,11 +100,7 @@ fn goal(target: &Target, journal: Option<&Attachment>, options: &DisconnectOptio
     let undone = journal.is_some_and(|journal| journal.phase == Phase::Attaching);
     // What was never handed out holds no data.
     let on_dirty = if undone { OnDirty::NothingWritten } else { options.on_dirty };
-    let goal = match journal {
-        Some(journal) => Detach::of(journal, on_dirty),
-        None => Detach { on_dirty, ..Detach::default() },
-    };
-    Detach { paths, flush_tries: options.flush_tries, ..goal }
+    Detach { paths, flush_tries: options.flush_tries, ..Detach::of(journal, on_dirty) }
 }
 
 async fn conclude(

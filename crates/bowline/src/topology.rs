@@ -162,12 +162,11 @@ impl Topology {
     /// Whether a device at the volume's LUN is another volume's, in a map of its own: the LUN was reused, and whoever uses the
     /// other volume still does. Only where the volume's identity is known, and the device tells another.
     pub fn is_strangers(&self, device: &DeviceView, wwid: Option<&Wwid>) -> bool {
-        let differs = matches!((wwid, &device.device.wwid), (Some(own), Some(told)) if own != told);
         let holds = |map: &Map| {
             Some(&map.wwid) == device.device.wwid.as_ref()
                 && device.block().is_some_and(|block| map.has(block.number))
         };
-        differs && self.foreign_maps.iter().any(holds)
+        device.tells_another(wwid) && self.foreign_maps.iter().any(holds)
     }
 
     /// Looks for scans that go on below sessions without a device of the volume although whoever began them is gone; not
@@ -202,6 +201,11 @@ impl SessionView {
 }
 
 impl DeviceView {
+    /// Whether it tells an identity, and another than that one. Only where that one is known.
+    pub fn tells_another(&self, wwid: Option<&Wwid>) -> bool {
+        matches!((wwid, &self.device.wwid), (Some(own), Some(told)) if own != told)
+    }
+
     /// Its block device's name and number.
     pub fn block(&self) -> Option<&BlockDevice> {
         self.device.block.as_ref()

@@ -64,8 +64,9 @@ impl Default for Detach {
 }
 
 impl Detach {
-    /// The goal of taking apart what an attachment was written down as.
-    pub(crate) fn of(journal: &Attachment, on_dirty: OnDirty) -> Self {
+    /// The goal of taking apart what an attachment was written down as, if it was.
+    pub(crate) fn of(journal: Option<&Attachment>, on_dirty: OnDirty) -> Self {
+        let Some(journal) = journal else { return Self { on_dirty, ..Self::default() } };
         Self {
             paths: journal.paths.clone(),
             wwid: journal.wwid.clone(),
@@ -307,8 +308,7 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
     fail_readers(goal, ours, map, view, draft);
     if stuck(goal, map, view) {
         met!(Stuck);
-        let step = Step::StopQueueing(map.map.name.clone());
-        if !view.ledger.succeeded(&step) && draft.want(view, step, TRIES, Duration::from_millis(200)) {
+        if !stopped_queueing(&map.map, view, draft) {
             return false;
         }
     }
@@ -337,10 +337,7 @@ fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Dr
     let removing = ours.beside.iter().filter(|map| {
         met!(Beside);
         // Its paths may be gone already, and udev reads it all the same.
-        let stop = Step::StopQueueing(map.name.clone());
-        let dead = map.queueing && !map.paths.iter().any(|path| path.active);
-        if dead && !view.ledger.succeeded(&stop) && draft.want(view, stop, TRIES, Duration::from_millis(200))
-        {
+        if map.waits_for_a_path() && !stopped_queueing(map, view, draft) {
             return true;
         }
         let step = Step::RemoveMap { name: map.name.clone(), wwid: map.wwid.clone() };
@@ -369,7 +366,13 @@ fn forming(goal: &Detach, view: &View<'_>) -> bool {
 /// udev and multipathd has it open (a user is refused before): what is given up then are their reads.
 fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
     let held = goal.on_dirty != OnDirty::Refuse || !view.topology.openers.is_empty();
-    held && map.map.queueing && !map.map.paths.iter().any(|path| path.active)
+    held && map.map.waits_for_a_path()
+}
+
+/// True once it does not queue any more, or will not be told so.
+fn stopped_queueing(map: &Map, view: &View<'_>, draft: &mut Draft) -> bool {
+    let step = Step::StopQueueing(map.name.clone());
+    view.ledger.succeeded(&step) || !draft.want(view, step, TRIES, Duration::from_millis(200))
 }
 
 /// Where most packets are lost udev reads the map for minutes. Once it is flushed and nobody but those that pass by has it
@@ -544,7 +547,7 @@ fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
             continue;
         }
         let step = Step::Release(endpoint.clone());
-        let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
+        let mine = view.claims_it(endpoint);
         let served_us = || {
             view.topology.session(endpoint).is_some_and(|session| {
                 session.devices.is_empty()
@@ -601,7 +604,7 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
         left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
     }
     for path in &goal.paths {
-        let mine = view.claims.get(&path.endpoint).is_some_and(|claim| claim.users.contains(view.id));
+        let mine = view.claims_it(&path.endpoint);
         // A session that nobody claimed is ours to end once we have taken its device.
         let step = Step::Release(path.endpoint.clone());
         let tried = view.ledger.failures(&step) > 0 && !view.ledger.succeeded(&step);

@@ -144,6 +144,13 @@ pub struct View<'a> {
     pub seed: u64,
 }
 
+impl View<'_> {
+    /// Whether the attachment has a claim on the endpoint.
+    pub(crate) fn claims_it(&self, endpoint: &Endpoint) -> bool {
+        self.claims.get(endpoint).is_some_and(|claim| claim.users.contains(self.id))
+    }
+}
+
 /// What the rules say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {

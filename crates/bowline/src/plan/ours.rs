@@ -50,10 +50,7 @@ impl<'a> Ours<'a> {
         };
         let own_map = map.filter(|map| !had_before(map));
         // A stale device of another identity is no part of the volume.
-        let another = |device: &&DeviceView| {
-            let told = device.device.wwid.as_ref();
-            told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
-        };
+        let another = |device: &&DeviceView| device.tells_another(goal.wwid.as_ref());
         let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
         Self { devices, map: own_map, beside, whole }
     }
@@ -80,11 +77,8 @@ fn is_ours_beside(goal: &Detach, map: &Map, view: &View<'_>) -> bool {
 /// The devices that this attachment has brought in and that tell another identity than the volume's.
 pub(super) fn beside<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = &'a DeviceView> {
     let devices = view.topology.sessions.iter().flat_map(|session| &session.devices);
-    let another = |device: &&DeviceView| {
-        let told = device.device.wwid.as_ref();
-        told.is_some() && goal.wwid.is_some() && told != goal.wwid.as_ref()
-    };
-    devices.filter(another).filter(|device| brought_in(goal, device, view))
+    let another = devices.filter(|device| device.tells_another(goal.wwid.as_ref()));
+    another.filter(|device| brought_in(goal, device, view))
 }
 
 /// Whether a connect of ours found the device.

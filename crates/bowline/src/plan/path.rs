@@ -105,7 +105,7 @@ fn not_exported(path: &WantedPath) -> String {
 fn claimed<'a>(path: &WantedPath, view: &View<'a>) -> Option<Progress<'a>> {
     let endpoint = &path.endpoint;
     let step = Step::PrepareRecord(endpoint.clone());
-    let mine = view.claims.get(endpoint).is_some_and(|claim| claim.users.contains(view.id));
+    let mine = view.claims_it(endpoint);
     // One that is lost may have to be logged in to again, and that takes a record that was set.
     let session = view.topology.session(endpoint).is_some_and(SessionView::usable);
     let unset =

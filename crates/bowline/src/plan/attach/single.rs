@@ -21,9 +21,7 @@ const SMART_PATIENCE: Duration = Duration::from_secs(15);
 /// paths of one volume never exist side by side (C14).
 pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
     // A portal that was tried and let go of has nothing of ours: what hangs below its session is others'.
-    let held = |path: &&WantedPath| {
-        view.claims.get(&path.endpoint).is_some_and(|claim| claim.users.contains(view.id))
-    };
+    let held = |path: &&WantedPath| view.claims_it(&path.endpoint);
     let device = |path: &WantedPath| view.topology.device(path);
     if goal.live && (goal.paths.iter().any(|path| device(path).is_some()) || view.topology.map.is_some()) {
         return live_single(goal, goal.paths.iter().filter(held).find_map(device), view);
