@@ -227,8 +227,9 @@ pub struct Uevent {
     pub subsystem: String,
     /// Below /sys, without that prefix.
     pub devpath: String,
-    /// Every KEY=value of the event.
-    pub properties: Vec<(String, String)>,
+    /// Of a device-mapper device its UUID, where the event tells it: udev's own do, the kernel's only when a path of a
+    /// map fails or works again (Linux 6.1 `drivers/md/dm-uevent.c`).
+    pub dm_uuid: Option<String>,
 }
 
 /// What a subscription yields.

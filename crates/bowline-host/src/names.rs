@@ -308,6 +308,14 @@ impl fmt::Display for Hctl {
     }
 }
 
+impl Hctl {
+    /// The address in the path of a device below a SCSI host:
+    /// `/devices/platform/host2/session1/target2:0:0/2:0:0:1/block/sdb`.
+    pub fn in_path(path: &str) -> Option<Self> {
+        path.split('/').find_map(|part| part.parse().ok())
+    }
+}
+
 impl FromStr for Hctl {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {

@@ -6,7 +6,7 @@ mod identity;
 pub use identity::{Product, wwid_from_sysfs, wwid_from_vpd80, wwid_from_vpd83};
 
 use crate::host::{Blocking, Host, HostError};
-use crate::names::{BlockName, DevNumber, Hctl, Lun, ScsiHost, Wwid};
+use crate::names::{BlockName, DevNumber, Hctl, Lun, ScsiHost, Sid, Wwid};
 use crate::sysfs;
 use std::io;
 
@@ -69,6 +69,19 @@ pub fn addresses(host: &dyn Host) -> Result<Vec<Hctl>, HostError> {
         sysfs::list(host, DEVICES)?.into_iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort();
     Ok(addresses)
+}
+
+/// Whether a device that [`addresses`] does not have is still on its way out below its session: the kernel takes it off the class
+/// first, then its driver takes its leave, which may mean to flush the disk's cache, and the device goes last (Linux 6.1
+/// `drivers/scsi/scsi_sysfs.c` `__scsi_remove_device`).
+///
+/// # Errors
+/// sysfs cannot be listed for another reason than absence.
+pub fn is_going(host: &dyn Host, session: Sid, hctl: Hctl) -> Result<bool, HostError> {
+    let Hctl { host: ScsiHost(number), channel, target, .. } = hctl;
+    let place =
+        format!("/sys/class/iscsi_session/session{session}/device/target{number}:{channel}:{target}/{hctl}");
+    sysfs::is_there(host, &place)
 }
 
 /// One device; `None` when it is gone. What cannot be read of one that stays is left open (C7).

@@ -21,6 +21,15 @@ pub(crate) fn list(host: &dyn Host, path: &str) -> Result<Vec<String>, HostError
     }
 }
 
+/// Whether a directory is there.
+pub(crate) fn is_there(host: &dyn Host, path: &str) -> Result<bool, HostError> {
+    match host.list(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(HostError::io("list", path, error)),
+    }
+}
+
 /// The processes that /proc shows.
 pub(crate) fn processes(host: &dyn Host) -> Result<Vec<u32>, HostError> {
     Ok(list(host, "/proc")?.iter().filter_map(|name| name.parse().ok()).collect())

@@ -33,22 +33,23 @@ fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 1..]))
 }
 
+/// Every volume's events wake every process that listens, so nothing is kept of one but what is asked for.
 fn event(bytes: &[u8], processed: bool) -> Option<Uevent> {
-    let properties: Vec<(String, String)> = bytes
-        .split(|byte| *byte == 0)
-        .filter_map(|field| {
-            // A value may hold any byte (a SCSI model, a label); a wrong one must not hide the event.
-            let text = String::from_utf8_lossy(field);
-            let (key, value) = text.split_once('=')?;
-            (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
-        })
-        .collect();
-    let property =
-        |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let (action, devpath) = (property("ACTION")?, property("DEVPATH")?);
+    let (mut action, mut devpath, mut subsystem, mut dm_uuid) = (None, None, None, None);
+    for field in bytes.split(|byte| *byte == 0) {
+        let Some(end) = field.iter().position(|byte| *byte == b'=') else { continue };
+        let place = match &field[..end] {
+            b"ACTION" => &mut action,
+            b"DEVPATH" => &mut devpath,
+            b"SUBSYSTEM" => &mut subsystem,
+            b"DM_UUID" => &mut dm_uuid,
+            _ => continue,
+        };
+        // A value may hold any byte: a wrong one must not hide the event.
+        *place = Some(String::from_utf8_lossy(&field[end + 1..]).into_owned());
+    }
     // The kernel sends no event without a subsystem.
-    let subsystem = property("SUBSYSTEM")?;
-    Some(Uevent { processed, action, subsystem, devpath, properties })
+    Some(Uevent { processed, action: action?, subsystem: subsystem?, devpath: devpath?, dm_uuid })
 }
 
 #[cfg(test)]
@@ -76,15 +77,14 @@ mod tests {
         assert!(!event.processed);
         assert_eq!((event.action.as_str(), event.subsystem.as_str()), ("add", "block"));
         assert!(event.devpath.ends_with("/block/sdb"));
-        assert_eq!(event.properties.len(), 8);
-        assert!(event.properties.contains(&("DEVNAME".into(), "sdb".into())));
+        assert_eq!(event.dm_uuid, None);
     }
 
     #[test]
     fn a_message_of_udev() {
-        let event = udev(&from_udev(&[FIELDS, b"ID_SERIAL=36001\0"].concat())).unwrap();
+        let event = udev(&from_udev(&[FIELDS, b"DM_UUID=mpath-36001\0"].concat())).unwrap();
         assert!(event.processed);
-        assert!(event.properties.contains(&("ID_SERIAL".into(), "36001".into())));
+        assert_eq!(event.dm_uuid.as_deref(), Some("mpath-36001"));
     }
 
     #[test]
@@ -105,9 +105,10 @@ mod tests {
 
     #[test]
     fn a_value_may_hold_an_equals_sign_or_wrong_bytes() {
-        let event = kernel(b"change@/x\0ACTION=change\0DEVPATH=/x\0SUBSYSTEM=scsi\0A=b=c\0B=\xff\0").unwrap();
-        assert!(event.properties.contains(&("A".into(), "b=c".into())));
-        assert!(event.properties.iter().any(|(key, _)| key == "B"));
+        let event =
+            kernel(b"change@/x\0ACTION=change\0DEVPATH=/x=y\0SUBSYSTEM=scsi\0A=b=c\0DM_UUID=\xff\0").unwrap();
+        assert_eq!(event.devpath, "/x=y");
+        assert!(event.dm_uuid.is_some());
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use bowline::journal;
 use bowline::{Connected, Error, ErrorKind};
 use serde_json::Value;
 
-use crate::model::{BlockId, World};
+use crate::model::{BlockId, DiskState, World};
 use crate::scenario::{ConnectJob, Scenario};
 
 /// What others had before anything began.
@@ -104,7 +104,10 @@ pub fn left(world: &World, scenario: &Scenario, before: &Before, volume: usize) 
         }
         let below = || world.disks.values().filter(|disk| disk.sid == *sid);
         for disk in below().filter(|disk| disk.lun == lun && !before.disks.contains(&disk.id)) {
-            left.push(format!("SCSI device {}", disk.name().unwrap_or_default()));
+            left.push(match (disk.state, disk.name()) {
+                (DiskState::Going, _) | (_, None) => format!("SCSI device {}:0:0:{}", disk.host, disk.lun),
+                (_, Some(name)) => format!("SCSI device {name}"),
+            });
         }
         let others = below().any(|disk| disk.lun != lun);
         if !before.has_session(*sid) && !others && !others_claim(world, &session.iqn, session.portal, &id) {

@@ -57,8 +57,10 @@ impl ConnectOptions {
 
 /// How a login is tried (C4): the same for single path and multipath.
 ///
-/// A login cannot be cancelled, and iscsid tries by itself within one: so a round is short, and we begin another. One
-/// that outlives its process ends by [`LoginPolicy::bound`].
+/// A login cannot be cancelled (open-iscsi 2.1.8 `usr/initiator.c` `session_logout_task` refuses while one is under way), and
+/// iscsid tries by itself within one: so a round is as short as can be, and we begin another. Whoever stops, or detaches a
+/// volume one of whose portals is dead, has to wait for the round that is under way: one that outlives its process ends by
+/// [`LoginPolicy::bound`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginPolicy {
     /// Logins of ours, one after the other.
@@ -71,7 +73,7 @@ pub struct LoginPolicy {
 
 impl Default for LoginPolicy {
     fn default() -> Self {
-        Self { rounds: 3, tries: 2, timeout: Duration::from_secs(5) }
+        Self { rounds: 6, tries: 1, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     fn b1_a_login_is_bounded_by_what_the_deadline_leaves() {
         let policy = LoginPolicy::default();
         assert_eq!(policy.within(Duration::from_secs(90)), policy);
-        assert_eq!(policy.within(Duration::from_secs(22)).rounds, 1);
+        assert_eq!(policy.within(Duration::from_secs(15)).rounds, 1);
         for seconds in 4..90 {
             let budget = Duration::from_secs(seconds);
             let cut = policy.within(budget);

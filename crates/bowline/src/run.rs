@@ -5,6 +5,7 @@
 //! sleeps. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
 //! still running, to the clean-up.
 
+mod concern;
 mod look;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +14,12 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_host::host::{UeventNotice, UeventStream};
+use bowline_host::host::UeventStream;
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::Layer;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
-use bowline_host::{Host, Moment, ScsiHost, Wwid};
+use bowline_host::{Host, Moment, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::act::{self, Context};
@@ -37,6 +38,8 @@ use crate::plan::{Decision, Step, View, attach, detach};
 use crate::policy::LoginPolicy;
 use crate::sabotage::sabotaged;
 use crate::topology::Topology;
+
+use self::concern::Concern;
 
 /// What is to become true.
 #[derive(Debug, Clone)]
@@ -102,8 +105,8 @@ pub struct Runner<'a> {
     seed: u64,
     /// How long the last look took.
     look: Duration,
-    /// The SCSI hosts and maps of the volume, as last seen: whose events matter.
-    ours: Ours,
+    /// Whose events matter, by what was last seen.
+    concern: Concern,
     stream: Box<dyn UeventStream>,
     running: Running<'a>,
     /// What was tried.
@@ -148,7 +151,7 @@ impl<'a> Runner<'a> {
             id,
             seed: u64::from(host.process_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             look: Duration::ZERO,
-            ours: Ours::default(),
+            concern: Concern::default(),
             stream: host.uevents()?,
             running: FuturesUnordered::new(),
             ledger: Ledger::default(),
@@ -210,7 +213,7 @@ impl<'a> Runner<'a> {
             let seen = self.observe_for(&mut goal)?;
             let now = self.host.now();
             self.look = now.since(began);
-            self.ours = Ours::of(&seen.topology);
+            self.concern = Concern::of(&goal, self.journal.as_ref(), &seen.topology);
             let view = View {
                 id: self.id,
                 topology: &seen.topology,
@@ -331,7 +334,7 @@ impl<'a> Runner<'a> {
                     }
                     if let Poll::Ready(notice) = next.as_mut().poll(context) {
                         return Poll::Ready(
-                            notice.map(|notice| (Wake::Something, self.ours.concerned(&notice))),
+                            notice.map(|notice| (Wake::Something, self.concern.has(&notice))),
                         );
                     }
                     sleep.as_mut().poll(context).map(|()| Ok((Wake::Timer, true)))
@@ -397,46 +400,5 @@ impl<'a> Runner<'a> {
                 self.end(&step, ending);
             }
         }
-    }
-}
-
-/// What an event must be about to wake the loop.
-#[derive(Debug, Default)]
-struct Ours {
-    scsi_hosts: BTreeSet<ScsiHost>,
-    map: Option<BlockName>,
-}
-
-impl Ours {
-    fn of(topology: &Topology) -> Self {
-        Self {
-            scsi_hosts: topology.sessions.iter().map(|view| view.session.scsi_host).collect(),
-            map: topology.map.as_ref().map(|view| view.map.block_name()),
-        }
-    }
-
-    /// Disks come and go below the SCSI host of a session (`…/hostN/sessionM/…`), maps are `…/virtual/block/dm-N`.
-    /// What happens to another volume wakes nobody; a session that comes up is told by the login's own end.
-    fn concerned(&self, notice: &UeventNotice) -> bool {
-        let event = match notice {
-            UeventNotice::Lost => return true,
-            UeventNotice::Event(event) => event,
-        };
-        let mut parts = event.devpath.split('/');
-        match event.subsystem.as_str() {
-            "block" => match event.devpath.strip_prefix("/devices/virtual/block/") {
-                Some(name) => {
-                    name.starts_with("dm-") && self.map.as_ref().is_none_or(|map| map.as_str() == name)
-                }
-                None => self.below_ours(&mut parts),
-            },
-            "scsi_device" => self.below_ours(&mut parts),
-            _ => false,
-        }
-    }
-
-    fn below_ours<'e>(&self, parts: &mut impl Iterator<Item = &'e str>) -> bool {
-        let number = |part: &str| part.strip_prefix("host")?.parse().ok().map(ScsiHost);
-        parts.find_map(number).is_some_and(|host| self.scsi_hosts.contains(&host))
     }
 }

@@ -111,6 +111,8 @@ mod state {
             SessionComesBack,
             /// Another's login may land.
             LoginMayLand,
+            /// Another process logs in, for another volume of the target.
+            AnothersLogin,
             /// B1: no time is left for a login.
             NoTimeForLogin,
             /// C4: a scan that found nothing is tried again.
@@ -165,6 +167,8 @@ mod state {
             LostSession,
             /// A scan that a killed process began is waited for.
             ScanLingers,
+            /// A disk whose SCSI device does not show any more is waited for.
+            DiskLingers,
             /// A login is waited for by the iscsiadm that asked for it.
             LoginWaits,
             /// D4: what others attached.

@@ -100,6 +100,8 @@ pub struct SessionView {
     pub session: Session,
     /// The volume's SCSI devices below it.
     pub devices: Vec<DeviceView>,
+    /// Where disks of the volume are on their way out: their SCSI devices do not show any more.
+    pub going: Vec<Hctl>,
     /// How many other SCSI devices there are below it.
     pub others: usize,
     /// Whether a scan below it is still under way that no step of this process waits for. Looked for only where a detach
@@ -167,6 +169,15 @@ impl Topology {
                 && device.block().is_some_and(|block| map.has(block.number))
         };
         device.tells_another(wwid) && self.foreign_maps.iter().any(holds)
+    }
+
+    /// Whether a path below /sys/devices leads to where a disk of the volume is, or was.
+    fn is_place_of(&self, paths: &[WantedPath], place: &str) -> bool {
+        let Some(hctl) = Hctl::in_path(place) else { return false };
+        let below = self.sessions.iter().filter(|view| view.session.scsi_host == hctl.host);
+        let wanted =
+            |endpoint: &Endpoint| paths.iter().any(|path| path.lun == hctl.lun && path.endpoint == *endpoint);
+        below.into_iter().any(|view| wanted(&view.session.endpoint))
     }
 
     /// Looks for scans that go on below sessions without a device of the volume although whoever began them is gone; not
@@ -310,7 +321,16 @@ fn view_session(
         device.wwid = device.wwid.or_else(told);
         devices.push(DeviceView { device, udev });
     }
-    Ok(SessionView { session, devices, others, scanning: false })
+    let mut going = Vec::new();
+    for path in scope.paths.iter().filter(|path| path.endpoint == session.endpoint) {
+        let hctl = Hctl { host: session.scsi_host, channel: 0, target: 0, lun: path.lun };
+        if !devices.iter().any(|view: &DeviceView| view.device.hctl == hctl)
+            && scsi::is_going(host, session.sid, hctl)?
+        {
+            going.push(hctl);
+        }
+    }
+    Ok(SessionView { session, devices, going, others, scanning: false })
 }
 
 /// The volume's map: by the holders of its devices, and by its identity when that is known.
@@ -345,7 +365,8 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
             let udev = udev::record_of(host, map.number)?;
             let node = leads_to(host, &map);
             let strangers = map.paths.iter().map(|path| path.number).filter(|n| !own_disks.contains(n));
-            let strangers = strangers.filter(|number| exists(host, *number)).collect();
+            let strangers = strangers.filter(|number| exists(host, *number));
+            let strangers = strangers.filter(|number| !is_going(host, scope, topology, *number)).collect();
             Some(MapView { map, block, udev, node, strangers })
         }
     };
@@ -354,6 +375,13 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
 
 fn exists(host: &dyn Host, number: DevNumber) -> bool {
     host.read(&format!("/sys/dev/block/{number}/dev")).is_ok()
+}
+
+/// Whether a disk without a SCSI device is one of the volume's on its way out: the SCSI device goes first, then the disk's driver
+/// takes its leave, and then the disk goes (Linux 6.1 `drivers/scsi/scsi_sysfs.c`, `__scsi_remove_device`).
+fn is_going(host: &dyn Host, scope: &Scope, topology: &Topology, disk: DevNumber) -> bool {
+    let place = host.read_link(&format!("/sys/dev/block/{disk}"));
+    place.is_ok_and(|place| topology.is_place_of(&scope.paths, &place))
 }
 
 fn find_beside(host: &dyn Host, wwid: &Wwid) -> Result<Beside, Error> {
@@ -422,4 +450,34 @@ fn find_openers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<V
         }
     }
     Ok(found.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bowline_host::{Iface, Portal, ScsiHost, Sid};
+
+    /// D4: only by its place is a disk without a SCSI device known as the volume's, and others' as theirs.
+    #[test]
+    fn d4_a_disk_that_is_going_is_known_by_its_place() {
+        let endpoint = Endpoint {
+            iqn: "iqn.2026-11.net.example:array".parse().unwrap(),
+            portal: Portal { address: [10, 0, 0, 1].into(), port: 3260 },
+            iface: Iface::default(),
+        };
+        let state = SessionState::LoggedIn;
+        let session = Session { sid: Sid(1), scsi_host: ScsiHost(2), endpoint: endpoint.clone(), state };
+        let view =
+            SessionView { session, devices: Vec::new(), going: Vec::new(), others: 0, scanning: false };
+        let topology = Topology { sessions: vec![view], ..Topology::default() };
+        let paths = [WantedPath { endpoint, lun: Lun(1) }];
+        let disk = |address: &str| {
+            let place = format!("../../devices/platform/host2/session1/target2:0:0/{address}/block/sdb");
+            topology.is_place_of(&paths, &place)
+        };
+        assert!(disk("2:0:0:1"));
+        assert!(!disk("2:0:0:2"), "another volume of the target");
+        assert!(!disk("3:0:0:1"), "below another session");
+        assert!(!topology.is_place_of(&paths, "../../devices/virtual/block/dm-0"));
+    }
 }

@@ -42,7 +42,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let fault = wish.cell.fault;
     trouble::sign_volumes(wish.seed)?;
     let volume = Volume { connection: lab::connection(VOLUME)?, multipath };
-    let mut contender = contender::ready(wish.contender)?;
+    let mut contender = contender::ready(wish.contender, None)?;
     let versions = host::versions(contender.version());
     let mut trouble = Trouble::begin(fault, HALF)?;
     // What the fault itself has put there is not the contender's.

@@ -12,6 +12,7 @@ use lab_wire::Failure;
 
 use crate::contender::{self, Volume};
 use crate::observe::Device;
+use crate::processor::Processor;
 use crate::{host, lab};
 
 /// Nobody waits longer than this for a call.
@@ -26,7 +27,7 @@ const MORE_PATHS: Duration = Duration::from_secs(20);
 /// # Errors
 /// The laboratory failed.
 pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
-    let mut contender = contender::ready(wish.contender)?;
+    let mut contender = contender::ready(wish.contender, Some(CALL_LIMIT))?;
     let versions = host::versions(contender.version());
     let volume = |number| Ok(Volume { connection: lab::connection(number)?, multipath: true });
     let volumes: Vec<Volume> = (1..=wish.volumes).map(volume).collect::<Result<_, Failure>>()?;
@@ -45,6 +46,7 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     let portals = if wish.dead_half { 2 } else { 4 };
     let watch = Watch::begin(usize::from(wish.volumes), portals);
     let over = AtomicBool::new(false);
+    let processor = Processor::begin();
     let (attached, seen) = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch.until(&over));
         let attached = contender.attach(&volumes, CALL_LIMIT);
@@ -58,9 +60,11 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         over.store(true, Ordering::Relaxed);
         (attached, watcher.join().unwrap_or_default())
     });
-    let attached = attached?;
+    let (attached, attach_processor) = (attached?, processor.seconds());
     settled()?;
+    let processor = Processor::begin();
     let detached = contender.detach(&volumes, false, CALL_LIMIT)?;
+    let detach_processor = processor.seconds();
     let mut left = lab::leftovers()?;
     if wish.sessions == Sessions::Existing {
         contender.detach(&keeper, false, CALL_LIMIT)?;
@@ -73,9 +77,11 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         commit: String::new(),
         versions,
         attach: attached.step,
+        attach_processor,
         seen,
         events: attached.events,
         detach: detached.step,
+        detach_processor,
         leftovers: left,
     })
 }

@@ -9,6 +9,7 @@ mod data;
 mod host;
 mod lab;
 mod observe;
+mod processor;
 mod trouble;
 
 use std::process::ExitCode;

@@ -51,6 +51,10 @@ fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
         Some("attach") => {
             let multipath = request["multipath"].as_bool().unwrap_or(true);
             let options = ConnectOptions { multipath, ..ConnectOptions::default() };
+            let options = match request["deadline"].as_u64() {
+                Some(seconds) => options.by(Duration::from_secs(seconds)),
+                None => options,
+            };
             let began = Instant::now();
             let connected = with_host(async |host| {
                 let canceller = Canceller::default();

@@ -147,7 +147,9 @@ impl World {
         if !disk.cache.dirty.is_empty() {
             self.note("kernel", format_args!("{:?} lost with {name}", disk.cache.dirty));
         }
-        self.event(From::Kernel, "remove", "scsi_device", scsi);
+        if disk.state != DiskState::Going {
+            self.event(From::Kernel, "remove", "scsi_device", scsi);
+        }
         if let Some(number) = disk.number() {
             self.udev.records.remove(&number);
         }
@@ -290,8 +292,8 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
     });
 }
 
-/// A write to a device's `delete`: dirty pages are written and the cache is flushed where it is online (interfaces: "What
-/// can block"), then it is gone.
+/// A write to a device's `delete`: the SCSI device goes, then dirty pages are written and the cache is flushed where it is online
+/// (interfaces: "What can block"), then the disk is gone.
 pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
     let online = sim.with(|world| {
         let disk = world.disks.get_mut(&id)?;
@@ -300,6 +302,12 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
             return None;
         }
         disk.state = DiskState::Going;
+        let scsi = format!(
+            "/devices/platform/host{0}/session{1}/target{0}:0:0/{0}:0:0:{2}",
+            disk.host, disk.sid, disk.lun
+        );
+        world.event(From::Kernel, "remove", "scsi_device", scsi);
+        world.touch();
         Some(online)
     });
     let Some(online) = online else {
@@ -313,6 +321,8 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
             let _ = command(sim, id, 1).await;
         }
     }
+    let leave = sim.with(|world| world.latency(0, 3));
+    sim.sleep(leave).await;
     sim.with(|world| world.remove_disk(id));
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bowline_host::HostError;
 
 use super::blocks::{BlockId, Cache};
-use super::disks::DiskState;
+use super::disks::{self, DiskState};
 use super::iscsid::Power;
 use super::maps::{Map, MapPath};
 use super::udev::Gone;
@@ -45,6 +45,10 @@ pub enum NoPathRetry {
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest (`max_polling_interval`).
 const LONGEST_INTERVAL: Duration = Duration::from_secs(20);
+/// REPORT TARGET PORT GROUPS, and what its checker sends.
+const COMMANDS_OF_A_PATH: u32 = 2;
+/// How long a request waits for its lock (interfaces: "Replies").
+const LOCK_LIMIT: Duration = Duration::from_secs(4);
 /// How often it wakes.
 const CHECKER_TICK: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,8 @@ pub struct Multipathd {
     pub bindings: BTreeMap<String, String>,
     /// Its events wait this long at least: it is busy.
     pub busy: Duration,
+    /// It has its lock, and asks a disk for its state.
+    pub asks: bool,
     /// When a path of a map is looked at next, and how long after that again.
     checks: BTreeMap<(u64, u64), (Duration, Duration)>,
     /// How often it was started.
@@ -160,18 +166,37 @@ fn make_map(sim: &Sim, wwid: &str) -> bool {
     true
 }
 
-/// A disk's event has reached it: it takes the identity from udev's record.
+/// A disk's event has reached it: it takes the identity from udev's record, and asks the disk for its state with its lock held
+/// (findings: "multipathd waits for the very disks that go next").
 pub async fn path_event(sim: &Sim, disk: u64) {
     let pause = sim.with(|world| world.multipathd.busy + world.latency(1, 30));
     sim.sleep(pause).await;
-    sim.until(|world| (world.multipathd.power != Power::Frozen).then_some(())).await;
-    let (known, devices) = sim.with(|world| {
-        let runs = world.multipathd.runs() && !world.setup.blacklisted;
-        (runs.then(|| learn(world, disk)).flatten(), world.multipathd.runs())
+    let free = |world: &mut World| {
+        let daemon = &world.multipathd;
+        (daemon.power == Power::Dead || (daemon.runs() && !daemon.asks)).then_some(daemon.starts)
+    };
+    let start = sim.until(free).await;
+    let known = sim.with(|world| {
+        // Of a path that it was told of by a request, and has an identity of, the event is news no more (0.9.4
+        // `multipathd/main.c` `uev_add_path`).
+        let name = world.disks.get(&disk)?.name()?;
+        let spurious = matches!(world.multipathd.paths.get(&name), Some((of, Some(_))) if *of == disk);
+        let hears = world.multipathd.runs() && !world.setup.blacklisted && !spurious;
+        let known = hears.then(|| learn(world, disk)).flatten()?;
+        world.multipathd.asks = true;
+        Some(known)
     });
-    if let (Some(wwid), true) = (known, devices)
-        && sim.with(|world| world.maps_by_itself(&wwid))
-    {
+    let Some(wwid) = known else { return };
+    let _ = disks::command(sim, disk, COMMANDS_OF_A_PATH).await;
+    let same = sim.with(|world| {
+        let same = world.multipathd.starts == start && world.multipathd.runs();
+        if world.multipathd.starts == start {
+            world.multipathd.asks = false;
+            world.touch();
+        }
+        same
+    });
+    if same && sim.with(|world| world.maps_by_itself(&wwid)) {
         make_map(sim, &wwid);
     }
 }
@@ -250,7 +275,7 @@ impl World {
 
     /// Looks at the paths that are due; the maps of which something has changed.
     fn check_paths(&mut self) -> BTreeSet<u64> {
-        if !self.multipathd.runs() {
+        if !self.multipathd.runs() || self.multipathd.asks {
             return BTreeSet::new();
         }
         let of_map = |map: &Map| map.paths.iter().map(|path| (map.id, path.disk)).collect::<Vec<_>>();
@@ -300,6 +325,7 @@ pub fn start(sim: &Sim) {
     let disks: Vec<u64> = sim.with(|world| {
         world.multipathd.power = Power::Runs;
         world.multipathd.starts += 1;
+        world.multipathd.asks = false;
         world.multipathd.paths.clear();
         world.note("multipathd", format_args!("starts"));
         world.touch();
@@ -332,11 +358,12 @@ pub async fn ask(sim: &Sim, command: &str, limit: Duration) -> Result<String, Ho
         None => return Err(HostError::timed_out("ask multipathd", command, limit)),
     }
     let words: Vec<&str> = command.split(' ').collect();
-    // It waits 4 s for its lock, and does nothing then (interfaces: "Replies").
-    let busy = sim.with(|world| world.multipathd.busy);
-    if words.first() != Some(&"show") && !busy.is_zero() {
-        sim.sleep(busy.min(Duration::from_secs(4)).min(limit)).await;
-        if busy >= Duration::from_secs(4) {
+    if words.first() != Some(&"show") {
+        let patience = by.min(sim.now() + LOCK_LIMIT);
+        let free = sim.until_by(patience, |world| (!world.multipathd.asks).then_some(())).await;
+        let busy = sim.with(|world| world.multipathd.busy);
+        sim.sleep(busy.min(LOCK_LIMIT).min(by.saturating_sub(sim.now()))).await;
+        if free.is_none() || busy >= LOCK_LIMIT {
             return Ok("timeout".into());
         }
     }

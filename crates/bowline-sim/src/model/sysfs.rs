@@ -66,8 +66,13 @@ pub fn list(world: &World, path: &str) -> View<Vec<String>> {
         ["sys", "class", "iscsi_session"] => {
             world.sessions.keys().map(|sid| format!("session{sid}")).collect()
         }
+        ["sys", "class", "iscsi_session", _, "device", _, hctl] => match any_disk(world, hctl) {
+            Some(_) => Vec::new(),
+            None => return absent(),
+        },
         ["sys", "class", "scsi_device"] => {
-            world.disks.values().map(|disk| format!("{}:0:0:{}", disk.host, disk.lun)).collect()
+            let there = world.disks.values().filter(|disk| disk.state != DiskState::Going);
+            there.map(|disk| format!("{}:0:0:{}", disk.host, disk.lun)).collect()
         }
         ["sys", "class", "scsi_device", hctl, "device", "block"] => match disk(world, hctl) {
             Some(disk) => match disk.name() {
@@ -131,6 +136,10 @@ pub fn read_link(world: &World, path: &str) -> View<String> {
             }
             None => absent(),
         },
+        ["sys", "dev", "block", number] => match numbered(world, number) {
+            Some(block) => world.devpath(block.id).map_or_else(absent, |path| Ok(format!("../..{path}"))),
+            None => absent(),
+        },
         ["dev", "mapper", name] => {
             let map = world.maps.values().find(|map| map.name == *name && map.link);
             map.map_or_else(absent, |map| Ok(format!("../dm-{}", map.minor)))
@@ -167,7 +176,12 @@ fn connection<'a>(world: &'a World, name: &str) -> Option<&'a Session> {
     world.sessions.get(&name.strip_prefix("connection")?.strip_suffix(":0")?.parse().ok()?)
 }
 
+/// The SCSI device of a disk goes first (findings: "A disk outlives its SCSI device").
 fn disk<'a>(world: &'a World, hctl: &str) -> Option<&'a Disk> {
+    any_disk(world, hctl).filter(|disk| disk.state != DiskState::Going)
+}
+
+fn any_disk<'a>(world: &'a World, hctl: &str) -> Option<&'a Disk> {
     let mut parts = hctl.split(':');
     let host = parts.next()?.parse().ok()?;
     world.disk_at(host, parts.nth(2)?.parse().ok()?)

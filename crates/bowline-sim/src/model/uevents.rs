@@ -61,17 +61,25 @@ impl World {
     /// Tells of a block device.
     pub fn block_event(&mut self, from: From, action: &str, block: BlockId) {
         let Some(devpath) = self.devpath(block) else { return };
-        self.event(from, action, "block", devpath);
+        let dm_uuid = match (from, block) {
+            (From::Udev, BlockId::Map(id)) => self.maps.get(&id).map(|map| format!("mpath-{}", map.wwid)),
+            _ => None,
+        };
+        self.tell(from, action, "block", devpath, dm_uuid);
     }
 
     /// Tells of something.
     pub fn event(&mut self, from: From, action: &str, subsystem: &str, devpath: String) {
+        self.tell(from, action, subsystem, devpath, None);
+    }
+
+    fn tell(&mut self, from: From, action: &str, subsystem: &str, devpath: String, dm_uuid: Option<String>) {
         let event = Uevent {
             processed: from == From::Udev,
             action: action.into(),
             subsystem: subsystem.into(),
             devpath,
-            properties: Vec::new(),
+            dm_uuid,
         };
         self.uevents.tell(&UeventNotice::Event(event));
     }

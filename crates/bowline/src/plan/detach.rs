@@ -12,7 +12,7 @@ use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::openers::Opener;
-use bowline_host::{MapName, Wwid};
+use bowline_host::{Hctl, MapName, Wwid};
 
 use super::ours::{self, Ours};
 use super::{Decision, Draft, Step, View};
@@ -134,7 +134,17 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
         }
         release(goal, &ours, view, draft);
     }
+    for hctl in going(view) {
+        // A logout does not wait for it: it ends what the disk's driver waits for.
+        met!(DiskLingers);
+        draft.wait(format!("the disk of {hctl} to go"), Some(view.now + Duration::from_millis(50)));
+    }
     draft.is_empty()
+}
+
+/// Disks at the volume's LUN that are on their way out, whoever has begun that: what would show whose they are is gone.
+fn going<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Hctl> {
+    view.topology.sessions.iter().flat_map(|session| &session.going)
 }
 
 /// What forbids to go on, everything being intact so far (D7).
@@ -306,19 +316,18 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return false;
     }
     fail_readers(goal, ours, map, view, draft);
+    let held = is_held(goal, &map.map, view, draft);
     if stuck(goal, map, view) {
         met!(Stuck);
-        if !stopped_queueing(&map.map, view, draft) {
+        if !stopped_queueing(&map.map, view, draft) && !held {
             return false;
         }
     }
     if !remove_layers(goal, view, draft) || !quiet(map, view, draft) {
         return false;
     }
-    let step = Step::RemoveMap { name: map.map.name.clone(), wwid: map.map.wwid.clone() };
     let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
-    let first = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
-    let trying = draft.want(view, step, tries, Duration::from_millis(50));
+    let trying = draft.want(view, removal(&map.map), tries, Duration::from_millis(50));
     match goal.on_dirty {
         // Where data counts, nothing is taken apart below a map that will not go.
         OnDirty::Refuse => false,
@@ -327,8 +336,27 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
             true
         }
         OnDirty::Discard => false,
-        OnDirty::NothingWritten => !trying || view.now.since(first) > HELD_PATIENCE,
+        OnDirty::NothingWritten => !trying || held,
     }
+}
+
+fn removal(map: &Map) -> Step {
+    Step::RemoveMap { name: map.name.clone(), wwid: map.wwid.clone() }
+}
+
+/// Whether a map that was never handed out has been asked to go for long enough: whoever holds it waits for its disks, and so
+/// may multipathd (it asks each disk for its state before it does anything else), which go then.
+fn is_held(goal: &Detach, map: &Map, view: &View<'_>, draft: &mut Draft) -> bool {
+    if goal.on_dirty != OnDirty::NothingWritten {
+        return false;
+    }
+    let asked = [Step::StopQueueing(map.name.clone()), removal(map)];
+    let first = asked.iter().filter_map(|step| view.ledger.tries(step).next()).map(|entry| entry.began).min();
+    let until = first.unwrap_or(view.now) + HELD_PATIENCE;
+    if view.now < until {
+        draft.look_again(until);
+    }
+    view.now >= until
 }
 
 /// What was mapped beside the volume goes next. True once it is gone, or will not go: then it is left alone, and so are its
@@ -336,14 +364,12 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
 fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
     let removing = ours.beside.iter().filter(|map| {
         met!(Beside);
+        let held = is_held(goal, map, view, draft);
         // Its paths may be gone already, and udev reads it all the same.
-        if map.waits_for_a_path() && !stopped_queueing(map, view, draft) {
+        if map.waits_for_a_path() && !stopped_queueing(map, view, draft) && !held {
             return true;
         }
-        let step = Step::RemoveMap { name: map.name.clone(), wwid: map.wwid.clone() };
-        let first = view.ledger.tries(&step).next().map_or(view.now, |entry| entry.began);
-        let held = goal.on_dirty == OnDirty::NothingWritten && view.now.since(first) > HELD_PATIENCE;
-        draft.want(view, step, REMOVE_TRIES, Duration::from_millis(50)) && !held
+        draft.want(view, removal(map), REMOVE_TRIES, Duration::from_millis(50)) && !held
     });
     removing.count() == 0
 }
@@ -369,10 +395,13 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
     held && map.map.waits_for_a_path()
 }
 
-/// True once it does not queue any more, or will not be told so.
+/// True once it does not queue any more, or multipathd was asked often enough. It is asked on beside what follows: it may be busy
+/// with the very disks that go next, and without it whoever reads the map keeps it.
 fn stopped_queueing(map: &Map, view: &View<'_>, draft: &mut Draft) -> bool {
     let step = Step::StopQueueing(map.name.clone());
-    view.ledger.succeeded(&step) || !draft.want(view, step, TRIES, Duration::from_millis(200))
+    view.ledger.succeeded(&step)
+        || !draft.want(view, step.clone(), REMOVE_TRIES, Duration::from_millis(200))
+        || view.ledger.failures(&step) >= TRIES
 }
 
 /// Where most packets are lost udev reads the map for minutes. Once it is flushed and nobody but those that pass by has it
@@ -594,12 +623,13 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
         left.extend(entries_beside(goal, view).map(|wwid| format!("wwids entry {wwid}")));
         left.extend(view.topology.layers.iter().map(ToString::to_string));
     }
-    for device in &ours.devices {
+    for device in ours.with_those_below_beside(goal, view) {
         left.push(match device.block() {
             Some(block) => format!("SCSI device {} ({})", block.name, device.device.hctl),
             None => format!("SCSI device {}", device.device.hctl),
         });
     }
+    left.extend(going(view).map(|hctl| format!("SCSI device {hctl}, which is on its way out")));
     if view.topology.wwid_on_file && !goal.keep_wwid && ours.whole {
         left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
     }
@@ -617,6 +647,9 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
         }
         if view.topology.record(&path.endpoint).is_some() {
             left.push(format!("node record of {}", path.endpoint));
+        } else if view.ledger.running(&Step::PrepareRecord(path.endpoint.clone())) {
+            // An iscsiadm that waits for its database's lock makes it when it gets that.
+            left.push(format!("node record of {}, which is being made", path.endpoint));
         }
         if mine && left.len() == before {
             // It keeps the next attachment's last one from logging out.

@@ -206,10 +206,14 @@ impl Draft {
     /// Waits for something that is not a step of ours, looking again at `wake` where no event will tell.
     pub(crate) fn wait(&mut self, what: impl Into<String>, wake: Option<Moment>) {
         self.waiting.push(what.into());
-        self.wake = match (self.wake, wake) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        if let Some(wake) = wake {
+            self.look_again(wake);
+        }
+    }
+
+    /// Looks again then at the latest.
+    pub(crate) fn look_again(&mut self, wake: Moment) {
+        self.wake = Some(self.wake.map_or(wake, |before| before.min(wake)));
     }
 
     /// Whether nothing is wanted and nothing is waited for.

@@ -55,6 +55,22 @@ impl<'a> Ours<'a> {
         Self { devices, map: own_map, beside, whole }
     }
 
+    /// Its devices, and those that go once the map beside that holds them is gone.
+    pub(super) fn with_those_below_beside<'v>(
+        &'v self,
+        goal: &'v Detach,
+        view: &'v View<'_>,
+    ) -> impl Iterator<Item = &'v DeviceView> {
+        let held = |device: &DeviceView| {
+            device.block().is_some_and(|block| self.beside.iter().any(|map| map.has(block.number)))
+        };
+        let is_own =
+            |device: &DeviceView| self.devices.iter().any(|own| own.device.hctl == device.device.hctl);
+        let below =
+            view.topology.devices_of(&goal.paths).filter(move |device| held(device) && !is_own(device));
+        self.devices.iter().copied().chain(below)
+    }
+
     /// The disks among its devices.
     pub(super) fn disks(&self) -> impl Iterator<Item = (BlockName, DevNumber)> {
         let blocks = self.devices.iter().filter_map(|device| device.block());

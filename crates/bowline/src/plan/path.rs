@@ -135,6 +135,14 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
     if view.ledger.running(&step) {
         return Some(Progress::Waits { what: format!("log in to {endpoint}"), wake: None });
     }
+    if view.ledger.last(&step).is_none()
+        && let Some(until) = anothers_login(goal, endpoint, view)
+    {
+        met!(AnothersLogin);
+        // Many volumes of one target at once: one login brings the session for all of them.
+        let wake = Some(until.min(view.now + Duration::from_millis(250)));
+        return Some(Progress::Waits { what: format!("another volume's login to {endpoint}"), wake });
+    }
     match view.ledger.last(&step) {
         Some((_, Ending::Ok)) if session.is_some() => {
             met!(SessionComesBack);
@@ -163,6 +171,14 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         }
         _ => Some(next_try(step, goal.login.rounds, Duration::from_millis(500), view, "login")),
     }
+}
+
+/// How long a login may take that another process has under way. A time that is farther away than any login takes stems from
+/// another boot.
+fn anothers_login(goal: &Attach, endpoint: &Endpoint, view: &View<'_>) -> Option<Moment> {
+    let until = view.claims.get(endpoint)?.login_until?;
+    let until = Moment(Duration::from_millis(until));
+    (until > view.now && until.since(view.now) <= goal.login.bound()).then_some(until)
 }
 
 /// Until when a login that is not ours may land: as long as the session is there, as long as one login takes; while

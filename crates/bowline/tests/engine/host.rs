@@ -196,7 +196,7 @@ impl UeventStream for Events {
                 action: "change".into(),
                 subsystem: "block".into(),
                 devpath: "/devices/virtual/block/dm-3".into(),
-                properties: Vec::new(),
+                dm_uuid: None,
             })
         })
     }

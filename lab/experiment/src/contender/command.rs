@@ -22,14 +22,17 @@ const FOLDER: &str = "/run/experiment";
 /// The command.
 pub struct Bowline {
     version: String,
+    /// For an attach, in the command's own words; its default where there is none.
+    deadline: Option<String>,
 }
 
 impl Bowline {
     /// Finds out its version.
-    pub fn ready() -> Result<Self, Failure> {
+    pub fn ready(deadline: Option<Duration>) -> Result<Self, Failure> {
         fs::create_dir_all(FOLDER).context(|| format!("cannot make {FOLDER}"))?;
         let output = Command::new("bowline").arg("--version").output().context(|| "cannot start bowline")?;
-        Ok(Self { version: String::from_utf8_lossy(&output.stdout).trim().to_owned() })
+        let deadline = deadline.map(|deadline| format!("{}s", deadline.as_secs()));
+        Ok(Self { version: String::from_utf8_lossy(&output.stdout).trim().to_owned(), deadline })
     }
 
     fn call(verb: &str, volumes: &[Volume], options: &[&str], limit: Duration) -> Result<Answer, Failure> {
@@ -59,8 +62,9 @@ impl Contend for Bowline {
     }
 
     fn attach(&mut self, volumes: &[Volume], limit: Duration) -> Result<Answer, Failure> {
-        let single = volumes.iter().any(|volume| !volume.multipath);
-        Self::call("connect", volumes, if single { &["--single-path"] } else { &[] }, limit)
+        let single = volumes.iter().any(|volume| !volume.multipath).then_some("--single-path");
+        let deadline = self.deadline.iter().flat_map(|deadline| ["--deadline", deadline]);
+        Self::call("connect", volumes, &single.into_iter().chain(deadline).collect::<Vec<_>>(), limit)
     }
 
     fn detach(&mut self, volumes: &[Volume], force: bool, limit: Duration) -> Result<Answer, Failure> {

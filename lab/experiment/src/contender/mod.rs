@@ -40,19 +40,20 @@ pub trait Contend {
     fn detach(&mut self, volumes: &[Volume], force: bool, limit: Duration) -> Result<Answer, Failure>;
 }
 
-/// The contender, ready to be called.
-pub fn ready(contender: Contender) -> Result<Box<dyn Contend>, Failure> {
+/// The contender, ready to be called. Who has a deadline for an attach has that one, or his own.
+pub fn ready(contender: Contender, deadline: Option<Duration>) -> Result<Box<dyn Contend>, Failure> {
     const PYTHON: &str = "/usr/bin/python3";
     const OS_BRICK: &str = "/opt/lab/peers/os_brick_contender.py";
     Ok(match contender {
-        Contender::Bowline => Box::new(command::Bowline::ready()?),
-        Contender::BowlineLibrary => Box::new(resident::Resident::ready(&["bowline-resident"])?),
+        Contender::Bowline => Box::new(command::Bowline::ready(deadline)?),
+        Contender::BowlineLibrary => Box::new(resident::Resident::ready(&["bowline-resident"], deadline)?),
         Contender::OsBrick => {
-            Box::new(resident::Resident::ready(&[PYTHON, OS_BRICK, "/opt/lab/peers/os-brick"])?)
+            Box::new(resident::Resident::ready(&[PYTHON, OS_BRICK, "/opt/lab/peers/os-brick"], deadline)?)
         }
-        Contender::OsBrick112 => {
-            Box::new(resident::Resident::ready(&[PYTHON, OS_BRICK, "/opt/lab/peers/os-brick-1.12"])?)
-        }
+        Contender::OsBrick112 => Box::new(resident::Resident::ready(
+            &[PYTHON, OS_BRICK, "/opt/lab/peers/os-brick-1.12"],
+            deadline,
+        )?),
         Contender::Floor => Box::new(floor::Floor),
     })
 }

@@ -23,6 +23,8 @@ const LOG: &str = "/var/log/contender.log";
 /// The process, while it lives.
 pub struct Resident {
     words: Vec<String>,
+    /// Of an attach; its own where there is none.
+    deadline: Option<Duration>,
     version: String,
     live: Option<Live>,
 }
@@ -35,10 +37,10 @@ struct Live {
 
 impl Resident {
     /// Starts it, and waits until it is ready.
-    pub fn ready(words: &[&str]) -> Result<Self, Failure> {
+    pub fn ready(words: &[&str], deadline: Option<Duration>) -> Result<Self, Failure> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let (version, live) = start(&words)?;
-        Ok(Self { words, version, live: Some(live) })
+        Ok(Self { words, deadline, version, live: Some(live) })
     }
 
     fn call(
@@ -52,9 +54,13 @@ impl Resident {
             Some(live) => live,
             None => start(&self.words)?.1,
         };
+        let deadline = self.deadline.map(|deadline| deadline.as_secs());
         let request = |(id, volume): (usize, &Volume)| {
             let Volume { connection, multipath } = volume;
-            json!({ "id": id, "verb": verb, "connection": connection, "multipath": multipath, "force": force })
+            json!({
+                "id": id, "verb": verb, "connection": connection, "multipath": multipath, "force": force,
+                "deadline": deadline,
+            })
         };
         let requests: Vec<Value> = volumes.iter().enumerate().map(request).collect();
         let process = live.child.id();

@@ -48,6 +48,9 @@ pub struct Bench {
     pub versions: Versions,
     /// The attach of all volumes, until the last call returned.
     pub attach: Step,
+    /// Processor time that the host has spent until then, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach_processor: Option<f64>,
     /// What was seen meanwhile from outside.
     pub seen: Timed,
     /// What was told of the progress of the first volume, by those who tell.
@@ -55,6 +58,9 @@ pub struct Bench {
     pub events: Vec<serde_json::Value>,
     /// The detach of all of them.
     pub detach: Step,
+    /// Processor time that the host has spent on it, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach_processor: Option<f64>,
     /// What was on the host at the end, by kind.
     pub leftovers: BTreeMap<String, usize>,
 }

@@ -183,7 +183,13 @@ impl World {
     pub(super) fn session(mut self, n: u8, state: SessionState) -> Self {
         let session =
             Session { sid: Sid(n.into()), scsi_host: ScsiHost(n.into()), endpoint: endpoint(n), state };
-        self.topology.sessions.push(SessionView { session, devices: Vec::new(), others: 0, scanning: false });
+        self.topology.sessions.push(SessionView {
+            session,
+            devices: Vec::new(),
+            going: Vec::new(),
+            others: 0,
+            scanning: false,
+        });
         self
     }
 

@@ -1,5 +1,7 @@
 //! Back again: D2, D3, D4, D5, D9, D10, D14, D15, and C1: what a connect made goes, and nothing else.
 
+use std::time::Duration;
+
 use bowline_host::dm::{Map, MapPath};
 use bowline_host::iscsi::SessionState;
 use bowline_host::layers::Kind;
@@ -88,6 +90,43 @@ fn c1_a_map_that_udev_holds_does_not_hold_up_the_clean_up_of_its_disks() {
     assert_eq!(steps(bare.detach(&undo_of(&[1]))), [remove_map(), release(1)], "forgotten once it is gone");
 }
 
+/// C1, B7: multipathd asks a disk for its state and is blocked until the disk goes: a dead map that it was to stop queueing does not
+/// hold up the clean-up of its disks, and it is asked again once it has its hands free.
+#[test]
+fn c1_a_busy_multipathd_does_not_hold_up_the_clean_up_of_the_disks_it_waits_for() {
+    let dead = World::new().scanned(1).map(&[1]).with_map(|map| {
+        map.map.queueing = true;
+        map.map.paths.iter_mut().for_each(|path| path.active = false);
+    });
+    let stop = Step::StopQueueing("mpatha".parse().unwrap());
+    let decision = dead.detach(&undo_of(&[1]));
+    let asked = dead.running(stop.clone());
+    assert!(
+        matches!(decision, Decision::Act { wake: Some(wake), .. } if wake == asked.now + Duration::from_secs(3))
+    );
+    assert_eq!(steps(decision), std::slice::from_ref(&stop));
+    assert_eq!(steps(asked.clone().after_ms(2000).detach(&undo_of(&[1]))), []);
+    assert_eq!(steps(asked.clone().after_ms(3000).detach(&undo_of(&[1]))), [remove_map(), delete(1)]);
+    let mut busy = asked.no_disk(1);
+    busy.ledger.end(&stop, busy.now, Ending::Failed("busy".into()));
+    let busy = (0..5).fold(busy, |world, _| world.failed(stop.clone()).after_ms(8000));
+    assert!(steps(busy.detach(&undo_of(&[1]))).contains(&stop), "as long as there is time");
+}
+
+/// D9: a disk goes later than its SCSI device. The logout does not wait for it, but "clean" does.
+#[test]
+fn d9_a_disk_that_is_on_its_way_out_is_waited_for_and_named() {
+    let mut going = World::new().logged_in(1);
+    going.topology.sessions[0].going.push(hctl(1));
+    for goal in [detach_of(&[1]), undo_of(&[1])] {
+        assert_eq!(steps(going.detach(&goal)), [release(1)]);
+        let mut served = going.clone().ok(release(1));
+        served.claims.clear();
+        assert!(waits(served.detach(&goal)).contains("the disk of 1:0:0:1 to go"));
+        assert!(leftovers(&goal, &served.view())[0].contains("1:0:0:1, which is on its way out"));
+    }
+}
+
 /// B7, C1: a scan whose session lost its connection ends with the session, and not before.
 #[test]
 fn b7_a_scan_below_a_lost_session_does_not_hold_up_its_release() {
@@ -162,6 +201,10 @@ fn d3_another_volume_s_map_that_we_brought_in_goes_with_the_attachment() {
     assert_eq!(steps(flushed.detach(&goal)), [remove_map()]);
     let unmapped = flushed.ok(remove_map()).no_map();
     assert_eq!(steps(unmapped.detach(&goal)), [remove_beside()]);
+    // D9: whoever stops here names the disk below that map, too.
+    let named = leftovers(&goal, &unmapped.view());
+    let named = |what: &str| named.iter().filter(|left| left.contains(what)).count();
+    assert_eq!((named("mpathb"), named(disk(1).as_str()), named(disk(2).as_str())), (1, 1, 1));
     let mut gone = unmapped.ok(remove_beside());
     gone.topology.foreign_maps.clear();
     gone.topology.beside.insert(wwid_ending(2), Beside { map: None, on_file: true });

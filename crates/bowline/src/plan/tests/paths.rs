@@ -221,6 +221,28 @@ fn b2_another_s_login_is_waited_for_as_long_as_the_claim_says() {
     assert_eq!(of(&world.after_ms(5000), &goal, 1), Progress::Needs(login(1)));
 }
 
+/// B6: of many volumes of one target only one logs in; the others do not even ask. A time from before a reboot counts for nothing.
+#[test]
+fn b6_the_login_of_another_volume_is_not_asked_for_once_more() {
+    let mut world = World::new().prepared(1);
+    let noted = |world: &mut World, seconds| {
+        let until = (world.now + Duration::from_secs(seconds)).0.as_millis() as u64;
+        world.claims.get_mut(&endpoint(1)).unwrap().login_until = Some(until);
+    };
+    let goal = attach_to(&[1]);
+    noted(&mut world, 4);
+    assert!(matches!(of(&world, &goal, 1), Progress::Waits { wake: Some(_), .. }));
+    assert_eq!(
+        of(&world.clone().after_ms(4000), &goal, 1),
+        Progress::Needs(login(1)),
+        "it has come to nothing"
+    );
+    let own = world.clone().failed(login(1)).after_ms(1000);
+    assert_eq!(of(&own, &goal, 1), Progress::Needs(login(1)));
+    noted(&mut world, 3600);
+    assert_eq!(of(&world, &goal, 1), Progress::Needs(login(1)), "of another boot");
+}
+
 #[test]
 fn b7_every_wait_of_a_path_ends_or_names_a_running_step() {
     let worlds = [
