@@ -316,17 +316,17 @@ fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft
         return false;
     }
     fail_readers(goal, ours, map, view, draft);
+    let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
     let held = is_held(goal, &map.map, view, draft);
     if stuck(goal, map, view) {
         met!(Stuck);
-        if !stopped_queueing(&map.map, view, draft) && !held {
+        if !stopped_queueing(&map.map, tries, view, draft) && !held {
             return false;
         }
     }
     if !remove_layers(goal, view, draft) || !quiet(map, view, draft) {
         return false;
     }
-    let tries = if users(view).next().is_some() { USED_TRIES } else { REMOVE_TRIES };
     let trying = draft.want(view, removal(&map.map), tries, Duration::from_millis(50));
     match goal.on_dirty {
         // Where data counts, nothing is taken apart below a map that will not go.
@@ -366,7 +366,7 @@ fn remove_beside(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Dr
         met!(Beside);
         let held = is_held(goal, map, view, draft);
         // Its paths may be gone already, and udev reads it all the same.
-        if map.waits_for_a_path() && !stopped_queueing(map, view, draft) && !held {
+        if map.waits_for_a_path() && !stopped_queueing(map, REMOVE_TRIES, view, draft) && !held {
             return true;
         }
         draft.want(view, removal(map), REMOVE_TRIES, Duration::from_millis(50)) && !held
@@ -395,12 +395,15 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
     held && map.map.waits_for_a_path()
 }
 
-/// True once it does not queue any more, or multipathd was asked often enough. It is asked on beside what follows: it may be busy
-/// with the very disks that go next, and without it whoever reads the map keeps it.
-fn stopped_queueing(map: &Map, view: &View<'_>, draft: &mut Draft) -> bool {
+/// True once it does not queue any more, or multipathd was asked often enough. As long as the map's removal is tried, so many times,
+/// it is asked on beside what follows: it may be busy with the very disks that go next, and without it whoever reads the map
+/// keeps it.
+fn stopped_queueing(map: &Map, removals: u32, view: &View<'_>, draft: &mut Draft) -> bool {
     let step = Step::StopQueueing(map.name.clone());
+    let removing = view.ledger.failures(&removal(map)) < removals;
+    let tries = if removing { REMOVE_TRIES } else { TRIES };
     view.ledger.succeeded(&step)
-        || !draft.want(view, step.clone(), REMOVE_TRIES, Duration::from_millis(200))
+        || !draft.want(view, step.clone(), tries, Duration::from_millis(200))
         || view.ledger.failures(&step) >= TRIES
 }
 

@@ -110,7 +110,9 @@ fn c1_a_busy_multipathd_does_not_hold_up_the_clean_up_of_the_disks_it_waits_for(
     let mut busy = asked.no_disk(1);
     busy.ledger.end(&stop, busy.now, Ending::Failed("busy".into()));
     let busy = (0..5).fold(busy, |world, _| world.failed(stop.clone()).after_ms(8000));
-    assert!(steps(busy.detach(&undo_of(&[1]))).contains(&stop), "as long as there is time");
+    assert!(steps(busy.detach(&undo_of(&[1]))).contains(&stop), "as long as its removal is tried");
+    let given_up = (0..40).fold(busy, |world, _| world.failed(remove_map()).after_ms(7000));
+    assert!(!steps(given_up.detach(&undo_of(&[1]))).contains(&stop));
 }
 
 /// D9: a disk goes later than its SCSI device. The logout does not wait for it, but "clean" does.
