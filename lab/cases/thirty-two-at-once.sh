@@ -4,6 +4,7 @@
 # proves: B1 B2 B6 C1 D5
 # limit: 900s
 # soak
+# alone
 . /lab/lib.sh
 
 lab drop 100% 4

@@ -128,23 +128,31 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     Ok(u8::from(results.passed() != all))
 }
 
-/// Runs them in as few guests as there are shapes, or in as many side by side as there may be.
+/// Runs them in as few guests as there are shapes, or in as many side by side as there may be; then, one after
+/// another, those that want the machine for themselves.
 fn run(cases: &[Case], jobs: usize, logs: &Path, results: Results) -> Result<Results, Stop> {
     let mut steps = Steps::start();
     // All is built before anything runs, so that every guest gets the same programs.
-    let mut guests = Vec::new();
-    for batch in schedule::batches(cases, jobs) {
-        guests.push((Ready::make(&batch[0].shape, &mut steps)?, batch));
+    let (alone, crowd): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.alone && jobs > 1);
+    let mut rounds = Vec::new();
+    for (cases, jobs) in [(crowd, jobs), (alone, 1)] {
+        let mut guests = Vec::new();
+        for batch in schedule::batches(&cases, jobs) {
+            guests.push((Ready::make(&batch[0].shape, &mut steps)?, batch));
+        }
+        rounds.push((guests, jobs));
     }
     let results = Mutex::new((results, 0));
-    side_by_side(guests, jobs, |(ready, batch)| {
-        group::run(&ready, &batch, logs, &mut |case, ending| {
-            let mut results = results.lock().expect("nobody panics with it");
-            results.1 += 1;
-            ending.show(&case.name, &format!("[{:2}/{}]", results.1, cases.len()));
-            results.0.add(&case.name, &case.proves, ending.passed(), ending.seconds)
-        })
-    })?;
+    for (guests, jobs) in rounds {
+        side_by_side(guests, jobs, |(ready, batch)| {
+            group::run(&ready, &batch, logs, &mut |case, ending| {
+                let mut results = results.lock().expect("nobody panics with it");
+                results.1 += 1;
+                ending.show(&case.name, &format!("[{:2}/{}]", results.1, cases.len()));
+                results.0.add(&case.name, &case.proves, ending.passed(), ending.seconds)
+            })
+        })?;
+    }
     Ok(results.into_inner().expect("as above").0)
 }
 
@@ -156,7 +164,7 @@ mod tests {
     fn every_case_has_its_header_and_few_guests_serve_all() {
         let cases = all().unwrap();
         assert!(cases.iter().any(|case| case.name == "smoke"));
-        assert!(schedule::groups(&cases).len() <= 6, "each shape costs a boot");
+        assert!(schedule::groups(&cases.iter().collect::<Vec<_>>()).len() <= 6, "each shape costs a boot");
     }
 
     #[test]

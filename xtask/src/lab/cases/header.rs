@@ -27,6 +27,8 @@ pub struct Case {
     pub limit: Duration,
     /// Too long for every test run: `make soak`.
     pub soak: bool,
+    /// It keeps every core busy, and is measured by its deadline: no other guest runs beside it.
+    pub alone: bool,
     /// It needs nothing that only LIO has, and shows what any target must do.
     pub any_target: bool,
 }
@@ -74,8 +76,17 @@ fn parse(name: &str, text: &str) -> Result<Case, Failure> {
     if sentence.is_empty() {
         return Err(Failure::new("it does not say first what it shows"));
     }
-    let (soak, any_target) = (comment.contains(&"soak"), comment.contains(&"any target"));
-    Ok(Case { name: name.to_owned(), sentence, shape: flags.shape, proves, limit, soak, any_target })
+    let says = |word| comment.contains(&word);
+    Ok(Case {
+        name: name.to_owned(),
+        sentence,
+        shape: flags.shape,
+        proves,
+        limit,
+        soak: says("soak"),
+        alone: says("alone"),
+        any_target: says("any target"),
+    })
 }
 
 /// A capital letter and a number.
@@ -107,11 +118,10 @@ mod tests {
         assert_eq!(case.proves, ["C3", "D14"]);
         assert_eq!((case.shape.portals, case.shape.volumes), (4, 8));
         assert_eq!(case.argument(), "four=60");
-        assert!(!case.soak && !case.any_target);
-        assert!(parse("four", &GOOD.replace("# limit: 60s", "# limit: 20m\n# soak")).unwrap().soak);
-        assert!(
-            parse("four", &GOOD.replace("# limit: 60s", "# limit: 60s\n# any target")).unwrap().any_target
-        );
+        assert!(!case.soak && !case.alone && !case.any_target);
+        let says =
+            |word| parse("four", &GOOD.replace("# limit: 60s", &format!("# limit: 60s\n# {word}"))).unwrap();
+        assert!(says("soak").soak && says("alone").alone && says("any target").any_target);
     }
 
     #[test]

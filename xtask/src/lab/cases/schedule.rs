@@ -12,10 +12,10 @@ use super::header::Case;
 pub type Batch<'a> = Vec<&'a Case>;
 
 /// The cases by shape; where several guests run side by side, the largest shape is dealt out to as many.
-pub fn batches(cases: &[Case], jobs: usize) -> Vec<Batch<'_>> {
+pub fn batches<'a>(cases: &[&'a Case], jobs: usize) -> Vec<Batch<'a>> {
     let mut groups = groups(cases);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    let mut batches: Vec<Batch<'_>> = Vec::new();
+    let mut batches: Vec<Batch<'a>> = Vec::new();
     for group in groups {
         let parts = if batches.is_empty() { jobs.clamp(1, group.len().max(1)) } else { 1 };
         batches.extend((0..parts).map(|part| group.iter().copied().skip(part).step_by(parts).collect()));
@@ -24,9 +24,9 @@ pub fn batches(cases: &[Case], jobs: usize) -> Vec<Batch<'_>> {
 }
 
 /// The cases by shape, in the order of their first.
-pub fn groups(cases: &[Case]) -> Vec<Batch<'_>> {
-    let mut groups: Vec<Batch<'_>> = Vec::new();
-    for case in cases {
+pub fn groups<'a>(cases: &[&'a Case]) -> Vec<Batch<'a>> {
+    let mut groups: Vec<Batch<'a>> = Vec::new();
+    for &case in cases {
         match groups.iter_mut().find(|group| group[0].shape == case.shape) {
             Some(group) => group.push(case),
             None => groups.push(vec![case]),
@@ -67,6 +67,7 @@ mod tests {
     #[test]
     fn every_case_is_in_one_batch_however_many_guests_there_are() {
         let cases = header::read_all(&repository().join("lab/cases")).unwrap();
+        let cases: Vec<&Case> = cases.iter().collect();
         for jobs in [1, 2, 3] {
             let batches = batches(&cases, jobs);
             let mut names: Vec<&str> = batches.iter().flatten().map(|case| case.name.as_str()).collect();
