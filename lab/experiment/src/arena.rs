@@ -102,7 +102,8 @@ fn use_and_detach(
         let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
         thread::sleep(LATER.saturating_sub(returned.elapsed()));
         let (map, paths_later) = (device.is_map(), device.paths());
-        run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume });
+        let stale = trouble.is_stale(&device);
+        run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume, stale });
         if run.fault() == Fault::DirtyAllDead {
             stuck = Some(work.begin_on_dead_paths(&device.node)?);
         } else {

@@ -26,6 +26,18 @@ impl Device {
             .is_ok_and(|uuid| uuid.starts_with("mpath-"))
     }
 
+    /// What the kernel calls the disks below it, or itself where there is none: it asks a disk once, when it appears
+    /// (Linux 6.1, `drivers/scsi/scsi_sysfs.c`, `wwid`).
+    pub fn identities(&self) -> Vec<String> {
+        let slaves = fs::read_dir(format!("/sys/class/block/{}/slaves", self.name)).into_iter().flatten();
+        let mut disks: Vec<_> = slaves.flatten().map(|slave| slave.path()).collect();
+        if disks.is_empty() {
+            disks.push(Path::new("/sys/class/block").join(&self.name));
+        }
+        let identity = |disk: PathBuf| fs::read_to_string(disk.join("device/wwid")).ok();
+        disks.into_iter().filter_map(identity).map(|identity| identity.trim().to_owned()).collect()
+    }
+
     /// How many disks it lies upon.
     pub fn slaves(&self) -> usize {
         fs::read_dir(format!("/sys/class/block/{}/slaves", self.name)).map_or(0, |slaves| slaves.count())

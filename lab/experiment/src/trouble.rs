@@ -12,6 +12,7 @@ use lab_wire::{Context, Failure};
 
 use crate::data;
 use crate::lab::lab;
+use crate::observe::Device;
 
 /// The volume that is asked for, and where.
 pub const VOLUME: u16 = 1;
@@ -31,6 +32,8 @@ pub struct Trouble {
     fault: Fault,
     over: Arc<AtomicBool>,
     hands: Vec<JoinHandle<Result<(), Failure>>>,
+    /// What the kernel calls the volume whose device was left at the LUN.
+    other: Option<String>,
 }
 
 impl Trouble {
@@ -44,7 +47,7 @@ impl Trouble {
             let words: Vec<&str> = words.iter().copied().chain(portals.iter().map(String::as_str)).collect();
             lab(&words)
         };
-        let mut trouble = Self { fault, over: Arc::default(), hands: Vec::new() };
+        let mut trouble = Self { fault, over: Arc::default(), hands: Vec::new(), other: None };
         match fault {
             Fault::None | Fault::UnmappedBeforeDetach | Fault::DirtyAllDead | Fault::CallerKilled => {}
             Fault::Drop10 => lab(&["drop", "10%"])?,
@@ -60,7 +63,7 @@ impl Trouble {
             Fault::Delay200 => lab(&["delay", "200"])?,
             Fault::RecordsReadOnly => lab(&["readonly", "on"])?,
             Fault::RecordsFull => lab(&["full", "on"])?,
-            Fault::LunReused => leave_another_volume()?,
+            Fault::LunReused => trouble.other = Some(leave_another_volume()?),
             Fault::Flap => trouble.begin_hand(flap),
             Fault::IscsidKilled => trouble.begin_hand(kill_iscsid),
             Fault::MultipathdStopped => trouble.begin_hand(stop_multipathd),
@@ -71,6 +74,11 @@ impl Trouble {
     fn begin_hand(&mut self, work: fn(&AtomicBool) -> Result<(), Failure>) {
         let over = Arc::clone(&self.over);
         self.hands.push(thread::spawn(move || work(&over)));
+    }
+
+    /// Whether one of the disks below this device is the one that another volume has left.
+    pub fn is_stale(&self, device: &Device) -> bool {
+        self.other.as_ref().is_some_and(|other| device.identities().contains(other))
     }
 
     /// Whatever happens between the last write and the detach.
@@ -149,8 +157,8 @@ fn session_comes(over: &AtomicBool) -> bool {
 }
 
 /// A session over the first portal, made by hand, with the device of another volume at the LUN that now is the
-/// volume's: somebody did not clean up before the array used the LUN again.
-fn leave_another_volume() -> Result<(), Failure> {
+/// volume's: somebody did not clean up before the array used the LUN again. Returns what the kernel calls the other.
+fn leave_another_volume() -> Result<String, Failure> {
     let (volume, other) = (VOLUME.to_string(), OTHER.to_string());
     lab(&["unmap", &volume])?;
     lab(&["unmap", &other])?;
@@ -162,16 +170,20 @@ fn leave_another_volume() -> Result<(), Failure> {
         "set -e; node=\"iscsiadm -m node -T {iqn} -p {portal}\"
          $node -o new; $node -o update -n node.session.scan -v manual; $node --login
          for host in /sys/class/iscsi_host/host*; do echo 0 0 {volume} >/sys/class/scsi_host/${{host##*/}}/scan; done
-         udevadm settle"
+         udevadm settle
+         cat /sys/class/scsi_device/*:{volume}/device/wwid"
     );
     let output = Command::new("sh").args(["-c", &script]).output().context(|| "cannot start sh")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Failure::new(format!("the other volume's device cannot be made: {said}")));
     }
+    let identity =
+        String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().trim().to_owned();
     lab(&["unmap", &other])?;
     lab(&["map", &volume])?;
-    lab(&["map", &other])
+    lab(&["map", &other])?;
+    Ok(identity)
 }
 
 /// Empties and signs every volume that a run may meet.

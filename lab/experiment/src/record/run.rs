@@ -114,6 +114,10 @@ pub struct HandedOut {
     pub paths_later: usize,
     /// Whether it is the volume that was asked for; unknown where it could not be read.
     pub right_volume: Option<bool>,
+    /// Whether a disk below it is the one that another volume has left: whoever asks the host for the identity of what
+    /// he got is told the other's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// What became of the data.

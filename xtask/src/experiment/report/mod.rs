@@ -405,7 +405,9 @@ fn beyond(data: &Data<'_>) -> String {
     let rows = rows(data, cells, Contender::value_variants());
     format!(
         "## Beyond loss\n\nLIO, one IQN behind four portals, multipath, attach. With a node database that cannot be written, and while all \
-         portals are dead, the right answer is an error, and a host on which nothing is left or everything is intact.\n\n{}\n",
+         portals are dead, the right answer is an error, and a host on which nothing is left or everything is intact. \
+         Another volume's disk at the LUN is held by a map that multipathd made of it, so that no disk of the volume that is asked \
+         for can be there: refusing is right there too, and handing out that map is an alarm, whatever can be read through it.\n\n{}\n",
         table(&HEADINGS, &rows)
     )
 }

@@ -23,6 +23,8 @@ pub struct Summary {
     pub wwids: usize,
     /// In how many the device was of another volume.
     pub wrong: usize,
+    /// In how many it was made of a disk that another volume had left.
+    pub stale: usize,
     /// In how many a detach said that it succeeded, and data that had been written was not on the target.
     pub lost: usize,
     /// In how many of those it did not say that data may be lost.
@@ -75,6 +77,7 @@ impl Summary {
         if let Some(handed_out) = &run.handed_out {
             self.maps += is(handed_out.map && run.wish.cell.paths == Paths::Multipath);
             self.wrong += is(handed_out.right_volume == Some(false));
+            self.stale += is(handed_out.stale);
             self.paths.push(as_f64(handed_out.paths as u64));
             self.paths_later.push(as_f64(handed_out.paths_later as u64));
         }

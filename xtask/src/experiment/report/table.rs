@@ -38,6 +38,7 @@ pub fn alarms(summary: &Summary) -> String {
     let alarm = |count: usize, what: &str| (count > 0).then(|| format!("**{count} × {what}**"));
     let all = [
         alarm(summary.wrong, "another volume handed out"),
+        alarm(summary.stale, "another volume's left disk handed out"),
         alarm(summary.lost_silently, "data lost silently"),
         alarm(summary.lost - summary.lost_silently, "data lost, and told"),
         alarm(summary.hung, "hung"),
