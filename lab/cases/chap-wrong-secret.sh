@@ -15,7 +15,7 @@ refused() { # KEY OPTION…
     code=0
     bowline connect /tmp/wrong.json --json --progress json "$@" >"$answer" 2>/tmp/events || code=$?
     [ $code = 3 ] || fail "expected exit code 3, saw $code: $(cat "$answer" /tmp/events)"
-    # A login that gets no answer is tried for twice five seconds, three times.
+    # A login that gets no answer is tried for five seconds, six times.
     [ $((SECONDS - began)) -le 12 ] || fail "expected the end by 12 s, saw it after $((SECONDS - began)) s"
     expect_json '.error.kind == "not_attached" and .error.leftovers == []'
     expect_json 'any(.error.causes[]; contains("authentication"))'

@@ -32,7 +32,7 @@ multipath=$!
 fails 4 2 --single-path
 wait $multipath
 for portal in 3 4; do
-    [ "$(told $portal path_logging_in)" = 3 ] || fail "expected three logins, saw $(cat /tmp/events-$portal)"
+    [ "$(told $portal path_logging_in)" = 6 ] || fail "expected six logins, saw $(cat /tmp/events-$portal)"
     told_once $portal
 done
 [ "$(opened 3)" -ge 6 ] || fail "expected each login to open connections, saw $(opened 3)"

@@ -14,7 +14,7 @@ use bowline_host::{Host, HostError, Moment};
 
 use crate::executor::{Death, Sim};
 use crate::faults::{Call, Strike};
-use crate::model::{self, DiskState, Subscriber, World, blocks};
+use crate::model::{self, Subscriber, World, blocks};
 
 /// A process.
 #[derive(Clone)]
@@ -178,14 +178,6 @@ async fn write_sysfs(sim: &Sim, path: &str, text: &str) -> Result<(), i32> {
             let id = id.ok_or(blocks::ENOENT)?;
             match *attribute {
                 "delete" => model::begin_delete(sim, id).await,
-                "state" => sim.with(|world| match world.disks.get_mut(&id) {
-                    Some(disk) if disk.state != DiskState::Going => {
-                        disk.state = DiskState::Offline;
-                        world.touch();
-                        Ok(())
-                    }
-                    _ => Err(blocks::EINVAL),
-                }),
                 _ => Err(blocks::ENOENT),
             }
         }

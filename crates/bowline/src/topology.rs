@@ -171,13 +171,10 @@ impl Topology {
         device.tells_another(wwid) && self.foreign_maps.iter().any(holds)
     }
 
-    /// Whether a path below /sys/devices leads to where a disk of the volume is, or was.
-    fn is_place_of(&self, paths: &[WantedPath], place: &str) -> bool {
-        let Some(hctl) = Hctl::in_path(place) else { return false };
-        let below = self.sessions.iter().filter(|view| view.session.scsi_host == hctl.host);
-        let wanted =
-            |endpoint: &Endpoint| paths.iter().any(|path| path.lun == hctl.lun && path.endpoint == *endpoint);
-        below.into_iter().any(|view| wanted(&view.session.endpoint))
+    /// Whether what a path below /sys/devices leads to is one of the volume's disks on its way out.
+    fn goes(&self, place: &str) -> bool {
+        Hctl::in_path(place)
+            .is_some_and(|hctl| self.sessions.iter().any(|session| session.going.contains(&hctl)))
     }
 
     /// Looks for scans that go on below sessions without a device of the volume although whoever began them is gone; not
@@ -286,7 +283,8 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     }
     find_maps(host, scope, &mut topology)?;
     for wwid in &scope.beside {
-        topology.beside.insert(wwid.clone(), find_beside(host, wwid)?);
+        let found = find_beside(host, wwid, &topology)?;
+        topology.beside.insert(wwid.clone(), found);
     }
     topology.layers = find_layers(host, scope, &topology)?;
     if let Some(wwid) = scope.wwid.as_ref().or(topology.map.as_ref().map(|view| &view.map.wwid)) {
@@ -365,29 +363,25 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
             let udev = udev::record_of(host, map.number)?;
             let node = leads_to(host, &map);
             let strangers = map.paths.iter().map(|path| path.number).filter(|n| !own_disks.contains(n));
-            let strangers = strangers.filter(|number| exists(host, *number));
-            let strangers = strangers.filter(|number| !is_going(host, scope, topology, *number)).collect();
+            let strangers = strangers.filter(|number| stays(host, topology, *number)).collect();
             Some(MapView { map, block, udev, node, strangers })
         }
     };
     Ok(())
 }
 
-fn exists(host: &dyn Host, number: DevNumber) -> bool {
-    host.read(&format!("/sys/dev/block/{number}/dev")).is_ok()
+/// Whether a map's path is a disk that is there and that is not one of the volume's on its way out: of those the SCSI device
+/// has gone first, and the disk's driver still takes its leave (Linux 6.1 `drivers/scsi/scsi_sysfs.c`, `__scsi_remove_device`).
+fn stays(host: &dyn Host, topology: &Topology, path: DevNumber) -> bool {
+    let place = format!("/sys/dev/block/{path}");
+    let exists = host.read(&format!("{place}/dev")).is_ok();
+    exists && !host.read_link(&place).is_ok_and(|place| topology.goes(&place))
 }
 
-/// Whether a disk without a SCSI device is one of the volume's on its way out: the SCSI device goes first, then the disk's driver
-/// takes its leave, and then the disk goes (Linux 6.1 `drivers/scsi/scsi_sysfs.c`, `__scsi_remove_device`).
-fn is_going(host: &dyn Host, scope: &Scope, topology: &Topology, disk: DevNumber) -> bool {
-    let place = host.read_link(&format!("/sys/dev/block/{disk}"));
-    place.is_ok_and(|place| topology.is_place_of(&scope.paths, &place))
-}
-
-fn find_beside(host: &dyn Host, wwid: &Wwid) -> Result<Beside, Error> {
+fn find_beside(host: &dyn Host, wwid: &Wwid, topology: &Topology) -> Result<Beside, Error> {
     let mut map = dm::map_of(host, wwid)?;
     if let Some(map) = &mut map {
-        map.paths.retain(|path| exists(host, path.number));
+        map.paths.retain(|path| stays(host, topology, path.number));
     }
     Ok(Beside { map, on_file: multipath::wwid_on_file(host, wwid)? })
 }
@@ -457,7 +451,7 @@ mod tests {
     use super::*;
     use bowline_host::{Iface, Portal, ScsiHost, Sid};
 
-    /// D4: only by its place is a disk without a SCSI device known as the volume's, and others' as theirs.
+    /// D4: only by its place is a disk on its way out known as the volume's, and others' as theirs.
     #[test]
     fn d4_a_disk_that_is_going_is_known_by_its_place() {
         let endpoint = Endpoint {
@@ -467,17 +461,15 @@ mod tests {
         };
         let state = SessionState::LoggedIn;
         let session = Session { sid: Sid(1), scsi_host: ScsiHost(2), endpoint: endpoint.clone(), state };
-        let view =
-            SessionView { session, devices: Vec::new(), going: Vec::new(), others: 0, scanning: false };
+        let going = vec![Hctl { host: ScsiHost(2), channel: 0, target: 0, lun: Lun(1) }];
+        let view = SessionView { session, devices: Vec::new(), going, others: 0, scanning: false };
         let topology = Topology { sessions: vec![view], ..Topology::default() };
-        let paths = [WantedPath { endpoint, lun: Lun(1) }];
-        let disk = |address: &str| {
-            let place = format!("../../devices/platform/host2/session1/target2:0:0/{address}/block/sdb");
-            topology.is_place_of(&paths, &place)
+        let goes = |address: &str| {
+            topology.goes(&format!("../../devices/platform/host2/session1/target2:0:0/{address}/block/sdb"))
         };
-        assert!(disk("2:0:0:1"));
-        assert!(!disk("2:0:0:2"), "another volume of the target");
-        assert!(!disk("3:0:0:1"), "below another session");
-        assert!(!topology.is_place_of(&paths, "../../devices/virtual/block/dm-0"));
+        assert!(goes("2:0:0:1"));
+        assert!(!goes("2:0:0:2"), "another volume of the target");
+        assert!(!goes("3:0:0:1"), "below another session");
+        assert!(!topology.goes("../../devices/virtual/block/dm-0"));
     }
 }

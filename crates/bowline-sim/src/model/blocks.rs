@@ -207,14 +207,15 @@ pub async fn close(sim: &Sim, pid: u32, block: BlockId) {
     sim.with(|world| world.close(pid, block));
 }
 
-/// Opens a device as bowline's helper does: by name, and it must have the number that was meant.
+/// Opens a device as bowline's helper does: by name, and it must have the number that was meant. A disk that is not online cannot
+/// be opened (Linux 6.1 `sd_open`).
 fn open(world: &mut World, pid: u32, name: &str, number: (u32, u32)) -> Result<BlockId, i32> {
     let block = world.block(name).ok_or(ENOENT)?;
     if block.number != number {
         return Err(ESTALE);
     }
     if let BlockId::Disk(id) = block.id
-        && world.disks[&id].state == DiskState::Offline
+        && world.disks[&id].state == DiskState::TransportOffline
     {
         return Err(ENXIO);
     }

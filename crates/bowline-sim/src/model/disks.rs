@@ -14,8 +14,6 @@ pub enum DiskState {
     Running,
     /// Its session did not come back in time.
     TransportOffline,
-    /// Somebody has written `offline` to it.
-    Offline,
     /// On its way out.
     Going,
 }
@@ -82,7 +80,7 @@ enum Fate {
 impl World {
     fn fate(&mut self, disk: u64, trips: u32) -> Fate {
         let Some(found) = self.disks.get(&disk) else { return Fate::Ends(Err(ENXIO)) };
-        if matches!(found.state, DiskState::Offline | DiskState::TransportOffline) {
+        if found.state == DiskState::TransportOffline {
             return Fate::Ends(Err(EIO));
         }
         let Some(session) = self.sessions.get(&found.sid) else { return Fate::Ends(Err(EIO)) };
@@ -99,7 +97,7 @@ impl World {
 
     fn held(&self, disk: u64) -> bool {
         self.disks.get(&disk).is_some_and(|disk| {
-            !matches!(disk.state, DiskState::Offline | DiskState::TransportOffline)
+            disk.state != DiskState::TransportOffline
                 && self.sessions.get(&disk.sid).is_some_and(|session| {
                     !session.offline
                         && (session.state != SessionState::LoggedIn || !self.links[session.portal].answers())

@@ -258,7 +258,7 @@ impl World {
     fn check(&self, disk: u64) -> Found {
         let Some(found) = self.disks.get(&disk) else { return Found::Down };
         let Some(session) = self.sessions.get(&found.sid) else { return Found::Down };
-        let given_up = matches!(found.state, DiskState::Offline | DiskState::TransportOffline);
+        let given_up = found.state == DiskState::TransportOffline;
         match self.path_works(disk) {
             true => Found::Up,
             false if given_up || session.offline => Found::Down,

@@ -231,7 +231,6 @@ fn of_disk(world: &World, disk: &Disk, attribute: &str) -> View<Vec<u8>> {
             DiskState::Running if session == Some(SessionState::Failed) => "blocked",
             DiskState::Running => "running",
             DiskState::TransportOffline => "transport-offline",
-            DiskState::Offline => "offline",
             DiskState::Going => "cancel",
         }),
         "type" => line(0),

@@ -271,7 +271,7 @@ async fn serves_others(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> R
             serves = true;
             continue;
         }
-        match volume::delete(context, *hctl, false).await {
+        match volume::delete(context, *hctl).await {
             Ending::Ok => {}
             ending => return Err(ending),
         }

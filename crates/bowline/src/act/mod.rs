@@ -48,7 +48,7 @@ pub(crate) async fn perform(context: Context<'_>, step: &Step) -> Ending {
         Step::FailPath(device) => volume::fail_path(context, device).await,
         Step::RemoveLayer(layer) => volume::remove_layer(context, layer).await,
         Step::RemoveMap { name, .. } => volume::remove_map(context, name).await,
-        Step::DeleteDevice { hctl, discard, .. } => volume::delete(context, *hctl, *discard).await,
+        Step::DeleteDevice { hctl, .. } => volume::delete(context, *hctl).await,
         Step::ForgetPaths(wwid) => volume::forget_paths(context, wwid).await,
         Step::ForgetWwid(wwid) => volume::forget_wwid(context, wwid).await,
     }

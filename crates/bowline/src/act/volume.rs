@@ -130,14 +130,9 @@ fn tells_of_loss(error: &HostError) -> bool {
     }
 }
 
-/// A device that is gone already is what was wanted.
-pub(super) async fn delete(context: Context<'_>, hctl: Hctl, discard: bool) -> Ending {
-    if discard {
-        let state = format!("/sys/class/scsi_device/{hctl}/device/state");
-        let offline = Blocking::WriteSysfs { path: state, text: "offline\n".into() };
-        // Refused where the state allows no such change: then the delete is as bounded as without it.
-        let _ = context.host.blocking(&offline, READ_LIMIT).await;
-    }
+/// A device that is gone already is what was wanted. One that has a write cache is asked to empty it; below a lost session that
+/// ends when the session is given up (`recovery_tmo`), whether or not the device was set offline before (Linux 6.1, run).
+pub(super) async fn delete(context: Context<'_>, hctl: Hctl) -> Ending {
     match context.host.blocking(&scsi::delete(hctl), DELETE_LIMIT).await {
         Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ending::Ok,
         other => of_blocking(other),

@@ -22,7 +22,7 @@ use crate::journal::Attachment;
 use crate::ledger::{Ending, Ledger};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
-use crate::topology::{Beside, DeviceView, MapView};
+use crate::topology::{Beside, DeviceView, MapView, SessionView};
 
 /// The goal of a disconnect, and of every clean-up.
 #[derive(Debug, Clone)]
@@ -128,13 +128,13 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
         && remove_beside(goal, &ours, view, draft)
         && (!ours.whole || removing || remove_layers(goal, view, draft))
     {
-        delete_devices(goal, &ours, view, draft);
+        delete_devices(&ours, view, draft);
         if ours.devices.is_empty() && ours.whole && !removing {
             forget(goal, view, draft);
         }
         release(goal, &ours, view, draft);
     }
-    for hctl in going(view) {
+    for hctl in going(goal, view) {
         // A logout does not wait for it: it ends what the disk's driver waits for.
         met!(DiskLingers);
         draft.wait(format!("the disk of {hctl} to go"), Some(view.now + Duration::from_millis(50)));
@@ -142,9 +142,11 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     draft.is_empty()
 }
 
-/// Disks at the volume's LUN that are on their way out, whoever has begun that: what would show whose they are is gone.
-fn going<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Hctl> {
-    view.topology.sessions.iter().flat_map(|session| &session.going)
+/// Disks at these paths that are on their way out, whoever has begun that: what would show whose they are is gone.
+fn going<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = &'a Hctl> {
+    let of_goal =
+        |session: &&SessionView| goal.paths.iter().any(|path| path.endpoint == session.session.endpoint);
+    view.topology.sessions.iter().filter(of_goal).flat_map(|session| &session.going)
 }
 
 /// What forbids to go on, everything being intact so far (D7).
@@ -484,17 +486,11 @@ fn remove_layers(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
 }
 
 /// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
-fn delete_devices(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
+fn delete_devices(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
-        let session_up = view
-            .topology
-            .sessions
-            .iter()
-            .any(|session| session.session.scsi_host == device.device.hctl.host && session.usable());
         let step = Step::DeleteDevice {
             hctl: device.device.hctl,
             block: device.block().map(|block| block.name.clone()),
-            discard: goal.on_dirty != OnDirty::Refuse && !session_up,
         };
         if draft.want(view, step, TRIES, Duration::from_millis(500)) {
             draft.wait(
@@ -530,7 +526,8 @@ fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
     let paths = Step::ForgetPaths(wwid.clone());
     let had_devices =
         view.ledger.entries().iter().any(|entry| matches!(entry.step, Step::DeleteDevice { .. }));
-    if had_devices && !view.ledger.succeeded(&paths) {
+    // What it must have forgotten is asked for when the last disk is gone: that goes later than its SCSI device.
+    if had_devices && going(goal, view).next().is_none() && !view.ledger.succeeded(&paths) {
         draft.want(view, paths, TRIES, Duration::from_millis(200));
     }
     if view.topology.wwid_on_file && !goal.keep_wwid {
@@ -632,7 +629,7 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
             None => format!("SCSI device {}", device.device.hctl),
         });
     }
-    left.extend(going(view).map(|hctl| format!("SCSI device {hctl}, which is on its way out")));
+    left.extend(going(goal, view).map(|hctl| format!("SCSI device {hctl}, which is on its way out")));
     if view.topology.wwid_on_file && !goal.keep_wwid && ours.whole {
         left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
     }

@@ -87,9 +87,6 @@ pub enum Step {
         hctl: Hctl,
         /// Its disk's name, for people; `None` before sd has attached.
         block: Option<BlockName>,
-        /// Set it offline first: what it has not written is given up, and the delete does not wait for a
-        /// target that is gone.
-        discard: bool,
     },
     /// See to it that multipathd's memory does not keep paths that are gone.
     ForgetPaths(Wwid),

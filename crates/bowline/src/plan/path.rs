@@ -173,12 +173,15 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
     }
 }
 
-/// How long a login may take that another process has under way. A time that is farther away than any login takes stems from
-/// another boot.
+/// Until when to wait for a login that another process has under way; a time that is farther away than any login takes stems
+/// from another boot. One login is waited for, counted from when this path could have begun its own: at a dead
+/// portal another follows upon it, and each process is owed its rounds.
 fn anothers_login(goal: &Attach, endpoint: &Endpoint, view: &View<'_>) -> Option<Moment> {
-    let until = view.claims.get(endpoint)?.login_until?;
-    let until = Moment(Duration::from_millis(until));
-    (until > view.now && until.since(view.now) <= goal.login.bound()).then_some(until)
+    let bound = goal.login.bound();
+    let until = Moment(Duration::from_millis(view.claims.get(endpoint)?.login_until?));
+    let ready = view.ledger.last(&Step::PrepareRecord(endpoint.clone())).map_or(goal.began, |(when, _)| when);
+    let until = (until.since(view.now) <= bound).then(|| until.min(ready + bound))?;
+    (until > view.now).then_some(until)
 }
 
 /// Until when a login that is not ours may land: as long as the session is there, as long as one login takes; while
@@ -292,11 +295,7 @@ fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progres
         );
     }
     met!(StaleFree);
-    let step = Step::DeleteDevice {
-        hctl: device.device.hctl,
-        block: device.block().map(|b| b.name.clone()),
-        discard: false,
-    };
+    let step = Step::DeleteDevice { hctl: device.device.hctl, block: device.block().map(|b| b.name.clone()) };
     next_try(step, 3, Duration::from_millis(500), view, "the stale device cannot be deleted")
 }
 

@@ -116,7 +116,7 @@ pub(super) fn remove_map() -> Step {
     Step::RemoveMap { name: "mpatha".parse().unwrap(), wwid: wwid() }
 }
 pub(super) fn delete(n: u8) -> Step {
-    Step::DeleteDevice { hctl: hctl(n), block: Some(disk(n)), discard: false }
+    Step::DeleteDevice { hctl: hctl(n), block: Some(disk(n)) }
 }
 pub(super) fn release(n: u8) -> Step {
     Step::Release(endpoint(n))

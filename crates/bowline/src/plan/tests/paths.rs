@@ -241,6 +241,16 @@ fn b6_the_login_of_another_volume_is_not_asked_for_once_more() {
     assert_eq!(of(&own, &goal, 1), Progress::Needs(login(1)));
     noted(&mut world, 3600);
     assert_eq!(of(&world, &goal, 1), Progress::Needs(login(1)), "of another boot");
+
+    // A portal that is dead: when one's login has failed, the next one's is under way.
+    let bound = goal.login.bound().as_millis() as u64;
+    let mut world = World::new().prepared(1).after_ms(bound);
+    noted(&mut world, 4);
+    assert_eq!(
+        of(&world, &goal, 1),
+        Progress::Needs(login(1)),
+        "one login is waited for, not one after another"
+    );
 }
 
 #[test]
