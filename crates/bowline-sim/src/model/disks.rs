@@ -125,6 +125,13 @@ impl World {
         (0..).find(|index| !used(*index) && !held(*index)).unwrap_or(0)
     }
 
+    /// Whether nobody scans or deletes below a session's host: one at a time (Linux 6.1 `scsi_scan_host_selected` and
+    /// `scsi_remove_device`, `scan_mutex`).
+    fn free_of_scans(&self, sid: u32) -> Option<()> {
+        let busy = self.sessions.get(&sid).is_some_and(|session| session.scanning || session.deleting);
+        (!busy).then_some(())
+    }
+
     /// The disk of a session's LUN.
     pub fn disk_at(&self, host: u32, lun: u64) -> Option<&Disk> {
         self.disks.values().find(|disk| disk.host == host && disk.lun == lun)
@@ -186,16 +193,11 @@ pub async fn begin_scan(sim: &Sim, host: u32, lun: u64) -> Result<(), i32> {
         Some(session.sid)
     });
     let Some(sid) = found else { return Err(blocks::ENOENT) };
-    // One at a time below a host (Linux 6.1 `scsi_scan_host_selected`, `scan_mutex`).
-    let free = |world: &mut World| match world.sessions.get_mut(&sid) {
-        None => Some(false),
-        Some(session) if session.scanning => None,
-        Some(session) => {
-            session.scanning = true;
-            Some(true)
-        }
+    let begun = |world: &mut World| {
+        world.free_of_scans(sid)?;
+        Some(world.sessions.get_mut(&sid).map(|session| session.scanning = true).is_some())
     };
-    if !sim.until(free).await {
+    if !sim.until(begun).await {
         return Ok(());
     }
     let known = sim.with(|world| world.disk_at(host, lun).is_some());
@@ -290,15 +292,20 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
     });
 }
 
-/// A write to a device's `delete`: the SCSI device goes, then dirty pages are written and the cache is flushed where it is online
+/// A write to a device's `delete`: nothing else is scanned for or deleted below its host meanwhile; the SCSI device goes, then dirty pages are written and the cache is flushed where it is online
 /// (interfaces: "What can block"), then the disk is gone.
 pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
-    let online = sim.with(|world| {
+    let begun = |world: &mut World| {
+        let Some(disk) = world.disks.get(&id).filter(|disk| disk.state != DiskState::Going) else {
+            return Some(None);
+        };
+        let sid = disk.sid;
+        world.free_of_scans(sid)?;
+        if let Some(session) = world.sessions.get_mut(&sid) {
+            session.deleting = true;
+        }
         let disk = world.disks.get_mut(&id)?;
         let online = disk.state == DiskState::Running;
-        if disk.state == DiskState::Going {
-            return None;
-        }
         disk.state = DiskState::Going;
         let scsi = format!(
             "/devices/platform/host{0}/session{1}/target{0}:0:0/{0}:0:0:{2}",
@@ -306,9 +313,9 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
         );
         world.event(From::Kernel, "remove", "scsi_device", scsi);
         world.touch();
-        Some(online)
-    });
-    let Some(online) = online else {
+        Some(Some((sid, online)))
+    };
+    let Some((sid, online)) = sim.until(begun).await else {
         sim.until(|world| (!world.disks.contains_key(&id)).then_some(())).await;
         return Ok(());
     };
@@ -321,6 +328,12 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
     }
     let leave = sim.with(|world| world.latency(0, 3));
     sim.sleep(leave).await;
-    sim.with(|world| world.remove_disk(id));
+    sim.with(|world| {
+        world.remove_disk(id);
+        if let Some(session) = world.sessions.get_mut(&sid) {
+            session.deleting = false;
+        }
+        world.touch();
+    });
     Ok(())
 }

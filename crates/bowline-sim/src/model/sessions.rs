@@ -51,6 +51,8 @@ pub struct Session {
     pub foreign_luns: BTreeSet<u64>,
     /// Somebody scans below its host.
     pub scanning: bool,
+    /// A device below it is being deleted.
+    pub deleting: bool,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             foreign: false,
             foreign_luns: BTreeSet::new(),
             scanning: false,
+            deleting: false,
         };
         self.sessions.insert(sid, session);
         self.note("kernel", format_args!("session {sid} to {iqn} at portal {portal}"));
