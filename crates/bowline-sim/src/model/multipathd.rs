@@ -188,13 +188,18 @@ pub async fn path_event(sim: &Sim, disk: u64) {
     });
     let Some(wwid) = known else { return };
     let _ = disks::command(sim, disk, COMMANDS_OF_A_PATH).await;
-    let same = sim.with(|world| {
-        let same = world.multipathd.starts == start && world.multipathd.runs();
+    // One that is stopped goes on where it was.
+    let goes_on = |world: &mut World| {
+        let daemon = &world.multipathd;
+        let ended = daemon.starts != start || daemon.power == Power::Dead;
+        (ended || daemon.runs()).then_some(!ended)
+    };
+    let same = sim.until(goes_on).await;
+    sim.with(|world| {
         if world.multipathd.starts == start {
             world.multipathd.asks = false;
             world.touch();
         }
-        same
     });
     if same && sim.with(|world| world.maps_by_itself(&wwid)) {
         make_map(sim, &wwid);
