@@ -116,11 +116,7 @@ impl World {
         match block {
             BlockId::Disk(id) => {
                 let disk = self.disks.get(&id)?;
-                let (host, sid, lun) = (disk.host, disk.sid, disk.lun);
-                let name = disk.name()?;
-                Some(format!(
-                    "/devices/platform/host{host}/session{sid}/target{host}:0:0/{host}:0:0:{lun}/block/{name}"
-                ))
+                Some(format!("{}/block/{}", disk.devpath(), disk.name()?))
             }
             BlockId::Map(id) => Some(format!("/devices/virtual/block/dm-{}", self.maps.get(&id)?.minor)),
         }

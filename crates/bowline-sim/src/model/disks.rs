@@ -52,6 +52,12 @@ impl Disk {
         })
     }
 
+    /// Of its SCSI device, below /sys without that prefix.
+    pub fn devpath(&self) -> String {
+        let Self { host, sid, lun, .. } = self;
+        format!("/devices/platform/host{host}/session{sid}/target{host}:0:0/{host}:0:0:{lun}")
+    }
+
     /// Its number.
     pub fn number(&self) -> Option<(u32, u32)> {
         self.index.map(number_of)
@@ -145,7 +151,6 @@ impl World {
             self.disks.remove(&id);
             return self.touch();
         };
-        let scsi = devpath.split("/block/").next().unwrap_or_default().to_owned();
         let Some(disk) = self.disks.remove(&id) else { return };
         let name = disk.name().unwrap_or_default();
         self.note("kernel", format_args!("{name} ({}:0:0:{}) is gone", disk.host, disk.lun));
@@ -153,7 +158,7 @@ impl World {
             self.note("kernel", format_args!("{:?} lost with {name}", disk.cache.dirty));
         }
         if disk.state != DiskState::Going {
-            self.event(From::Kernel, "remove", "scsi_device", scsi);
+            self.event(From::Kernel, "remove", "scsi_device", disk.devpath());
         }
         if let Some(number) = disk.number() {
             self.udev.records.remove(&number);
@@ -263,9 +268,9 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
             cache: Cache::default(),
             foreign,
         };
+        let path = disk.devpath();
         world.disks.insert(id, disk);
         world.note("kernel", format_args!("{host}:0:0:{lun} below session {sid} is volume {volume}"));
-        let path = format!("/devices/platform/host{host}/session{sid}/target{host}:0:0/{host}:0:0:{lun}");
         world.event(From::Kernel, "add", "scsi_device", path);
         world.touch();
         Some(id)
@@ -292,8 +297,9 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
     });
 }
 
-/// A write to a device's `delete`: nothing else is scanned for or deleted below its host meanwhile; the SCSI device goes, then dirty pages are written and the cache is flushed where it is online
-/// (interfaces: "What can block"), then the disk is gone.
+/// A write to a device's `delete`: the SCSI device goes, then dirty pages are written and the cache is flushed where it is
+/// online (interfaces: "What can block"), then the disk is gone. Nothing else is scanned for or deleted below its host
+/// meanwhile.
 pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
     let begun = |world: &mut World| {
         let Some(disk) = world.disks.get(&id).filter(|disk| disk.state != DiskState::Going) else {
@@ -307,10 +313,7 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
         let disk = world.disks.get_mut(&id)?;
         let online = disk.state == DiskState::Running;
         disk.state = DiskState::Going;
-        let scsi = format!(
-            "/devices/platform/host{0}/session{1}/target{0}:0:0/{0}:0:0:{2}",
-            disk.host, disk.sid, disk.lun
-        );
+        let scsi = disk.devpath();
         world.event(From::Kernel, "remove", "scsi_device", scsi);
         world.touch();
         Some(Some((sid, online)))

@@ -488,11 +488,7 @@ fn remove_layers(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
 /// Every device of the volume goes, also one that is in no map (D3), all at once (D5).
 fn delete_devices(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
-        let step = Step::DeleteDevice {
-            hctl: device.device.hctl,
-            block: device.block().map(|block| block.name.clone()),
-        };
-        if draft.want(view, step, TRIES, Duration::from_millis(500)) {
+        if draft.want(view, Step::delete(device), TRIES, Duration::from_millis(500)) {
             draft.wait(
                 format!("device {} to go", device.device.hctl),
                 Some(view.now + Duration::from_millis(200)),

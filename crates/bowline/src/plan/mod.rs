@@ -24,7 +24,7 @@ use bowline_host::{Hctl, Lun, MapName, Moment, ScsiHost, Wwid};
 use crate::claims::Claim;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::topology::Topology;
+use crate::topology::{DeviceView, Topology};
 
 /// One change of the host, or one proof. How each is done stands in `act`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +97,13 @@ pub enum Step {
     Release(Endpoint),
 }
 
+impl Step {
+    /// The deletion of a device as it was seen.
+    fn delete(device: &DeviceView) -> Self {
+        Self::DeleteDevice { hctl: device.device.hctl, block: device.block().map(|block| block.name.clone()) }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,7 +120,7 @@ impl fmt::Display for Step {
             Self::FailPath(device) => write!(f, "fail path {device}"),
             Self::RemoveLayer(layer) => write!(f, "remove {layer}"),
             Self::RemoveMap { name, .. } => write!(f, "remove map {name}"),
-            Self::DeleteDevice { hctl, block, .. } => match block {
+            Self::DeleteDevice { hctl, block } => match block {
                 Some(block) => write!(f, "delete device {block} ({hctl})"),
                 None => write!(f, "delete device {hctl}"),
             },

@@ -74,7 +74,7 @@ fn given_up<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pro
                     None => not_exported(path),
                 });
             }
-            Step::DeleteDevice { hctl, block, .. } if Some(hctl.host) == scanned && hctl.lun == path.lun => {
+            Step::DeleteDevice { hctl, block } if Some(hctl.host) == scanned && hctl.lun == path.lun => {
                 over = true;
                 disk = block.as_ref();
             }
@@ -295,8 +295,7 @@ fn stale<'a>(path: &WantedPath, device: &DeviceView, view: &View<'a>) -> Progres
         );
     }
     met!(StaleFree);
-    let step = Step::DeleteDevice { hctl: device.device.hctl, block: device.block().map(|b| b.name.clone()) };
-    next_try(step, 3, Duration::from_millis(500), view, "the stale device cannot be deleted")
+    next_try(Step::delete(device), 3, Duration::from_millis(500), view, "the stale device cannot be deleted")
 }
 
 /// The device is there; it becomes a disk a moment after the scan returned.
