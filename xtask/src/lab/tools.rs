@@ -22,28 +22,43 @@ pub const RUN: &[Tool] = &[
 pub const BUILD: &[Tool] =
     &[("mmdebstrap", "mmdebstrap"), ("cpio", "cpio"), ("mke2fs", "e2fsprogs"), ("xz", "xz-utils")];
 
+/// Installing a package may take another away: Debian 12's qemu-system-x86 does so with a qemu-utils of backports.
+const ROUNDS: usize = 3;
+
 /// Installs what is missing, if we may; otherwise says the one command that does.
 pub fn ensure(tools: &[Tool]) -> Result<(), Stop> {
     let missing = || -> Vec<&str> {
         tools.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect()
     };
-    let packages = missing();
-    if packages.is_empty() {
-        return Ok(());
+    let may = rustix::process::geteuid().is_root() && present("apt-get");
+    for _ in 0..ROUNDS {
+        let packages = missing();
+        if packages.is_empty() || !may {
+            break;
+        }
+        install(&packages)?;
     }
-    let advice = format!("apt-get install --no-install-recommends {}", packages.join(" "));
-    if rustix::process::geteuid().is_root() && present("apt-get") {
-        eprintln!("lab: installing {}", packages.join(" "));
-        // The lists may be old or absent; a failed update is not yet a failed install.
-        let _ = Command::new("apt-get").arg("update").output();
-        let mut install = Command::new("apt-get");
-        install.args(["install", "-y", "--no-install-recommends"]).args(&packages);
-        command::run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    match missing() {
+        packages if packages.is_empty() => Ok(()),
+        packages => Err(Stop::Lacking(format!(
+            "this machine lacks what the laboratory needs. Run:  sudo apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        ))),
     }
-    if missing().is_empty() {
-        return Ok(());
-    }
-    Err(Stop::Lacking(format!("this machine lacks what the laboratory needs. Run:  sudo {advice}")))
+}
+
+fn install(packages: &[&str]) -> Result<(), Stop> {
+    eprintln!("lab: installing {}", packages.join(" "));
+    // The lists may be old or absent; a failed update is not yet a failed install.
+    let _ = apt_get(&["update"]).output();
+    Ok(command::run(apt_get(&["install", "-y", "--no-install-recommends"]).args(packages))?)
+}
+
+/// Two of them may run at once on one machine, so each waits for the other.
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    command
 }
 
 /// Whether the program is on the path, or where only root's path leads.
