@@ -1,0 +1,47 @@
+//! Dirty pages: what is flushed before it is taken apart.
+
+use bowline_host::names::{BlockName, DevNumber};
+
+use super::Detach;
+use crate::plan::ours::Ours;
+use crate::plan::{Draft, Step, View};
+use crate::policy::OnDirty;
+use crate::sabotage::{met, sabotaged};
+
+use std::time::Duration;
+
+/// Disks that were used without a map are flushed by themselves; true once they all are, since a flush that fails
+/// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could
+/// still hold would be nobody's write.
+pub(super) fn flush_disks(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
+    let mapped = goal.flushed || view.ledger.entries().iter().any(|entry| goal.removes_own_map(&entry.step));
+    if mapped || goal.on_dirty == OnDirty::NothingWritten {
+        return true;
+    }
+    met!(FlushDisks);
+    // Every disk is asked about, also after one that is not flushed yet: they flush side by side.
+    all_flushed(goal, ours.disks(), view, draft)
+}
+
+/// Each layer upon a device has dirty pages of its own, and is told of its own lost writes: all of them are flushed with
+/// it, side by side (D7).
+pub(super) fn all_flushed(
+    goal: &Detach,
+    devices: impl IntoIterator<Item = (BlockName, DevNumber)>,
+    view: &View<'_>,
+    draft: &mut Draft,
+) -> bool {
+    let layers = view.topology.layers.iter().map(|layer| (layer.name.clone(), layer.number));
+    let all = layers.chain(devices);
+    all.filter(|(name, number)| !flushed(goal, name.clone(), *number, view, draft)).count() == 0
+}
+
+/// One successful flush is owed before anything is taken apart. Force tries once, and goes on.
+fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>, draft: &mut Draft) -> bool {
+    let step = Step::Sync { device, number };
+    if view.ledger.succeeded(&step) || sabotaged!(SkipFlush) {
+        return true;
+    }
+    let tries = if goal.on_dirty == OnDirty::Discard { 1 } else { goal.flush_tries };
+    !draft.want(view, step, tries, Duration::from_secs(1))
+}
