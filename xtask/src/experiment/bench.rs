@@ -23,6 +23,9 @@ pub struct BenchArgs {
     /// Only with so many volumes at once
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     volumes: Vec<u16>,
+    /// Only these contenders
+    #[arg(long, value_enum, value_name = "CONTENDERS", value_delimiter = ',')]
+    contenders: Vec<Contender>,
     /// The order follows from this [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -111,8 +114,10 @@ fn wishes(args: &BenchArgs, first: u32, seed: u64) -> Vec<BenchWish> {
             .into_iter()
             .filter(|(volumes, ..)| args.volumes.is_empty() || args.volumes.contains(volumes))
             .flat_map(|(volumes, sessions, dead_half)| {
-                let contenders =
-                    CONTENDERS.into_iter().filter(move |who| !dead_half || *who != Contender::Floor);
+                let contenders = CONTENDERS
+                    .into_iter()
+                    .filter(|who| args.contenders.is_empty() || args.contenders.contains(who))
+                    .filter(move |who| !dead_half || *who != Contender::Floor);
                 contenders.map(move |contender| BenchWish { volumes, sessions, dead_half, contender, round })
             })
             .collect();
