@@ -273,7 +273,7 @@ fn hand_out(
         journal.phase = Phase::Attached;
         journal.map = map.clone();
         journal.bare |= map.is_none();
-        journal.unfinished |= report.unfinished;
+        journal.scans_again |= report.unfinished;
         journal.wwid = report.wwid.clone();
         journal.flushed = false;
         if !live && std::mem::take(&mut journal.lost_write) {

@@ -76,9 +76,10 @@ pub struct Attachment {
     /// A disk itself was handed out, and no map.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bare: bool,
-    /// It was handed out while paths were missing: a finisher may have scanned for them.
+    /// More than one scan for a path may be under way: one was begun where another had not ended, or the volume was handed out while
+    /// paths were missing, so a finisher may have scanned for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unfinished: bool,
+    pub scans_again: bool,
     /// When the connect began, in seconds since 1970.
     pub begun: u64,
 }
@@ -100,7 +101,7 @@ impl Attachment {
             flushed: false,
             lost_write: false,
             bare: false,
-            unfinished: false,
+            scans_again: false,
             scanned: BTreeSet::new(),
             begun,
         }

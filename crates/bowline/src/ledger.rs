@@ -109,9 +109,13 @@ impl Ledger {
     pub(crate) fn scans_ended(&self, host: ScsiHost) -> bool {
         let on_host =
             |entry: &&Entry| matches!(&entry.step, Step::Scan { scsi_host, .. } if *scsi_host == host);
-        let told = |entry: &Entry| matches!(&entry.ended, Some((_, ending)) if !matches!(ending, Ending::TimedOut(_)));
         let mut scans = self.entries.iter().filter(on_host).peekable();
         scans.peek().is_some() && scans.all(told)
+    }
+
+    /// Whether an earlier try may still be under way: nobody was told of its end.
+    pub(crate) fn lingers(&self, step: &Step) -> bool {
+        self.tries(step).any(|entry| !told(entry))
     }
 
     /// How many tries ended other than well.
@@ -129,4 +133,9 @@ impl Ledger {
             _ => None,
         })
     }
+}
+
+/// Whether it ended, and we were told so.
+fn told(entry: &Entry) -> bool {
+    matches!(&entry.ended, Some((_, ending)) if !matches!(ending, Ending::TimedOut(_)))
 }

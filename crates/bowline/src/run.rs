@@ -299,8 +299,8 @@ impl<'a> Runner<'a> {
     }
 
     /// What whoever finishes this after a crash must know, and could not see (B4): that a map which goes was flushed, so
-    /// that its disks hold nothing then; and that we scan below a session of others, where a disk tells nothing of whose
-    /// it is.
+    /// that its disks hold nothing then; that we scan below a session of others, where a disk tells nothing of whose
+    /// it is; and that a scan may bring a disk in after another has.
     fn before(&mut self, step: &Step, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
         let syncs = || self.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
         let Some(journal) = &mut self.journal else { return Ok(()) };
@@ -310,8 +310,11 @@ impl<'a> Runner<'a> {
                     syncs().next().is_some() && syncs().all(|entry| self.ledger.succeeded(&entry.step));
                 journal.flushed
             }
-            Step::Scan { endpoint, .. } if !claims.get(endpoint).is_some_and(|claim| claim.made_session) => {
-                journal.scanned.insert(endpoint.clone())
+            Step::Scan { endpoint, .. } => {
+                let others = !claims.get(endpoint).is_some_and(|claim| claim.made_session);
+                let again = self.ledger.lingers(step) && !journal.scans_again;
+                journal.scans_again |= again;
+                again | (others && journal.scanned.insert(endpoint.clone()))
             }
             _ => false,
         };

@@ -122,8 +122,8 @@ impl Runner<'_> {
     }
 
     fn find_scans(&self, topology: &mut Topology) -> Result<(), Error> {
-        // A device that came and went proves that a scan has ended; where a finisher has scanned as well, there were two.
-        let one = !self.journal.as_ref().is_some_and(|journal| journal.unfinished);
+        // A device that came and went proves that a scan has ended, where there was one.
+        let one = !self.journal.as_ref().is_some_and(|journal| journal.scans_again);
         topology.find_scans(self.host, |session| {
             (one && self.ledger.deleted_on(session.scsi_host)) || self.ledger.scans_ended(session.scsi_host)
         })
