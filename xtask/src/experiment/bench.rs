@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn args(rounds: u32) -> BenchArgs {
-        BenchArgs { rounds, volumes: vec![], seed: None, report: false }
+        BenchArgs { rounds, volumes: vec![], contenders: vec![], seed: None, report: false }
     }
 
     #[test]
