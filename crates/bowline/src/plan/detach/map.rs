@@ -7,7 +7,7 @@ use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
 
 use super::flush::all_flushed;
-use super::refusal::users;
+use super::refusal::{closing, users};
 use super::{Detach, TRIES};
 use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
@@ -123,11 +123,18 @@ pub(super) fn forming(goal: &Detach, view: &View<'_>) -> bool {
 }
 
 /// With no path left, a map that queues holds its I/O back, for ever if it was told so, and with it whoever waits for
-/// that I/O and keeps the map open. Where data counts this is asked only after a flush has succeeded and when nobody but
-/// udev and multipathd has it open (a user is refused before): what is given up then are their reads.
+/// that I/O and keeps the map open. Where data counts this is asked only after a flush has succeeded and when only those
+/// that pass by have it open: what is given up then are their reads.
 fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
-    let held = goal.on_dirty != OnDirty::Refuse || !view.topology.openers.is_empty();
+    let held = goal.on_dirty != OnDirty::Refuse || only_read(goal, map, view);
     held && map.map.waits_for_a_path()
+}
+
+/// Whether the map is held by those that pass by, and by nobody whose data counts: neither by a user, nor by a last close, whose
+/// write-back /proc does not show (a user may have come and gone since the flush).
+fn only_read(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
+    let writes = goal.on_dirty == OnDirty::Refuse && closing(map, view);
+    !view.topology.openers.is_empty() && users(view).next().is_none() && !writes
 }
 
 /// True once it does not queue any more, or multipathd was asked often enough. As long as the map's removal is tried, so many times,
@@ -145,8 +152,8 @@ fn stopped_queueing(map: &Map, removals: u32, view: &View<'_>, draft: &mut Draft
 /// Where most packets are lost udev reads the map for minutes. Once it is flushed and nobody but those that pass by has it
 /// open, its paths are failed (and then its queueing stopped, see [`stuck`]): what is given up are their reads.
 fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, draft: &mut Draft) {
-    let waits = !view.topology.openers.is_empty() && users(view).next().is_none();
-    if goal.on_dirty == OnDirty::NothingWritten || !waits || waited(map, view) < READER_PATIENCE {
+    let waits = goal.on_dirty != OnDirty::NothingWritten && only_read(goal, map, view);
+    if !waits || waited(map, view) < READER_PATIENCE {
         return;
     }
     for block in ours.devices.iter().filter_map(|device| device.block()) {

@@ -158,7 +158,7 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
 
 /// Whether the map or a partition of it is open more often than anybody was found to have it open; each partition's map
 /// has it open once.
-fn closing(map: &MapView, view: &View<'_>) -> bool {
+pub(super) fn closing(map: &MapView, view: &View<'_>) -> bool {
     let layers = &view.topology.layers;
     let parts = layers.iter().filter(|layer| matches!(layer.kind, Kind::PartitionMap(_))).count();
     let opens = map.map.open_count + layers.iter().map(|layer| layer.open_count).sum::<u32>();

@@ -236,6 +236,8 @@ fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
     assert_eq!(steps(hung.detach(&force)), std::slice::from_ref(&stop));
     let read_by_udev = dead.clone().ok(sync_map()).udev_opener();
     assert_eq!(steps(read_by_udev.detach(&detach_of(&[1, 2]))), [stop], "only reads are given up");
+    let closing = read_by_udev.with_map(|map| map.map.open_count = 2);
+    assert_eq!(steps(closing.detach(&detach_of(&[1, 2]))), [], "and not what a last close writes");
     assert_eq!(steps(dead.ok(sync_map()).detach(&detach_of(&[1, 2]))), [remove_map()], "nobody waits");
     let mut refused = hung;
     for _ in 0..2 {
@@ -253,6 +255,8 @@ fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
     assert_eq!(steps(read.detach(&detach_of(&[1, 2]))), [], "it passes by");
     let long = read.after_ms(16_000);
     assert_eq!(steps(long.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)]);
+    let closing = long.clone().with_map(|map| map.map.open_count = 2);
+    assert_eq!(steps(closing.detach(&detach_of(&[1, 2]))), [], "a last close writes");
     let again = long.clone().ok(fail(1)).ok(fail(2)).after_ms(1000);
     assert_eq!(steps(again.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)], "multipathd found them well");
     assert_eq!(refusal(long.opener("qemu").detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
