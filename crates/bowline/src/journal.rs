@@ -78,7 +78,7 @@ pub struct Attachment {
     pub bare: bool,
     /// More than one scan for a path may be under way: one was begun where another had not ended, or the volume was handed out while
     /// paths were missing, so a finisher may have scanned for them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "unfinished")]
     pub scans_again: bool,
     /// When the connect began, in seconds since 1970.
     pub begun: u64,

@@ -304,21 +304,21 @@ impl<'a> Runner<'a> {
     fn before(&mut self, step: &Step, claims: &BTreeMap<Endpoint, Claim>) -> Result<(), Error> {
         let syncs = || self.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        let news = match step {
+        let before = journal.clone();
+        match step {
             Step::RemoveMap { wwid, .. } if !journal.flushed && !journal.beside.contains_key(wwid) => {
                 journal.flushed =
                     syncs().next().is_some() && syncs().all(|entry| self.ledger.succeeded(&entry.step));
-                journal.flushed
             }
             Step::Scan { endpoint, .. } => {
-                let others = !claims.get(endpoint).is_some_and(|claim| claim.made_session);
-                let again = self.ledger.lingers(step) && !journal.scans_again;
-                journal.scans_again |= again;
-                again | (others && journal.scanned.insert(endpoint.clone()))
+                journal.scans_again |= self.ledger.lingers(step);
+                if !claims.get(endpoint).is_some_and(|claim| claim.made_session) {
+                    journal.scanned.insert(endpoint.clone());
+                }
             }
-            _ => false,
-        };
-        if news { journal::store(self.host, journal) } else { Ok(()) }
+            _ => return Ok(()),
+        }
+        if *journal == before { Ok(()) } else { journal::store(self.host, journal) }
     }
 
     /// Sleeps until a step ends, something happens to a device of the volume, the caller asks to stop, or `until`.

@@ -30,19 +30,20 @@ pub fn ensure(tools: &[Tool]) -> Result<(), Stop> {
     let missing = || -> Vec<&str> {
         tools.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect()
     };
-    let may = rustix::process::geteuid().is_root() && present("apt-get");
     for _ in 0..ROUNDS {
         let packages = missing();
-        if packages.is_empty() || !may {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        if !rustix::process::geteuid().is_root() || !present("apt-get") {
             break;
         }
         install(&packages)?;
     }
-    match missing() {
+    match missing().join(" ") {
         packages if packages.is_empty() => Ok(()),
         packages => Err(Stop::Lacking(format!(
-            "this machine lacks what the laboratory needs. Run:  sudo apt-get install --no-install-recommends {}",
-            packages.join(" ")
+            "this machine lacks what the laboratory needs. Run:  sudo apt-get install --no-install-recommends {packages}"
         ))),
     }
 }

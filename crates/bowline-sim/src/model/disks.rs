@@ -131,11 +131,18 @@ impl World {
         (0..).find(|index| !used(*index) && !held(*index)).unwrap_or(0)
     }
 
-    /// Whether nobody scans or deletes below a session's host: one at a time (Linux 6.1 `scsi_scan_host_selected` and
-    /// `scsi_remove_device`, `scan_mutex`).
-    fn free_of_scans(&self, sid: u32) -> Option<()> {
-        let busy = self.sessions.get(&sid).is_some_and(|session| session.scanning || session.deleting);
-        (!busy).then_some(())
+    /// One scan or deletion at a time below a session's host (Linux 6.1 `scsi_scan_host_selected` and `scsi_remove_device`,
+    /// `scan_mutex`): `None` while another goes on, else whether there is still a session.
+    fn take_scan_mutex(&mut self, sid: u32) -> Option<bool> {
+        let Some(session) = self.sessions.get_mut(&sid) else { return Some(false) };
+        (!std::mem::replace(&mut session.scan_mutex, true)).then_some(true)
+    }
+
+    fn release_scan_mutex(&mut self, sid: u32) {
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            session.scan_mutex = false;
+        }
+        self.touch();
     }
 
     /// The disk of a session's LUN.
@@ -198,23 +205,14 @@ pub async fn begin_scan(sim: &Sim, host: u32, lun: u64) -> Result<(), i32> {
         Some(session.sid)
     });
     let Some(sid) = found else { return Err(blocks::ENOENT) };
-    let begun = |world: &mut World| {
-        world.free_of_scans(sid)?;
-        Some(world.sessions.get_mut(&sid).map(|session| session.scanning = true).is_some())
-    };
-    if !sim.until(begun).await {
+    if !sim.until(|world| world.take_scan_mutex(sid)).await {
         return Ok(());
     }
     let known = sim.with(|world| world.disk_at(host, lun).is_some());
     if !known && inquiry(sim, sid).await {
         add(sim, sid, host, lun);
     }
-    sim.with(|world| {
-        if let Some(session) = world.sessions.get_mut(&sid) {
-            session.scanning = false;
-        }
-        world.touch();
-    });
+    sim.with(|world| world.release_scan_mutex(sid));
     Ok(())
 }
 
@@ -306,10 +304,7 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
             return Some(None);
         };
         let sid = disk.sid;
-        world.free_of_scans(sid)?;
-        if let Some(session) = world.sessions.get_mut(&sid) {
-            session.deleting = true;
-        }
+        world.take_scan_mutex(sid)?;
         let disk = world.disks.get_mut(&id)?;
         let online = disk.state == DiskState::Running;
         disk.state = DiskState::Going;
@@ -333,10 +328,7 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
     sim.sleep(leave).await;
     sim.with(|world| {
         world.remove_disk(id);
-        if let Some(session) = world.sessions.get_mut(&sid) {
-            session.deleting = false;
-        }
-        world.touch();
+        world.release_scan_mutex(sid);
     });
     Ok(())
 }

@@ -49,10 +49,8 @@ pub struct Session {
     pub foreign: bool,
     /// LUNs that others use below it.
     pub foreign_luns: BTreeSet<u64>,
-    /// Somebody scans below its host.
-    pub scanning: bool,
-    /// A device below it is being deleted.
-    pub deleting: bool,
+    /// Somebody scans below its host, or deletes a device there.
+    pub scan_mutex: bool,
 }
 
 impl World {
@@ -73,8 +71,7 @@ impl World {
             scans_by_itself: false,
             foreign: false,
             foreign_luns: BTreeSet::new(),
-            scanning: false,
-            deleting: false,
+            scan_mutex: false,
         };
         self.sessions.insert(sid, session);
         self.note("kernel", format_args!("session {sid} to {iqn} at portal {portal}"));

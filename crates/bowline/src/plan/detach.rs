@@ -92,6 +92,7 @@ impl Detach {
         matches!(step, Step::RemoveMap { wwid, .. } if !self.beside.contains_key(wwid))
     }
 }
+
 /// Tries of every other clean-up step.
 const TRIES: u32 = 3;
 

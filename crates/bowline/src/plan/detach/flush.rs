@@ -1,5 +1,7 @@
 //! Dirty pages: what is flushed before it is taken apart.
 
+use std::time::Duration;
+
 use bowline_host::names::{BlockName, DevNumber};
 
 use super::Detach;
@@ -7,8 +9,6 @@ use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
-
-use std::time::Duration;
 
 /// Disks that were used without a map are flushed by themselves; true once they all are, since a flush that fails
 /// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could

@@ -133,8 +133,12 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
 /// Whether the map is held by those that pass by, and by nobody whose data counts: neither by a user, nor by a last close, whose
 /// write-back /proc does not show (a user may have come and gone since the flush).
 fn only_read(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
-    let writes = goal.on_dirty == OnDirty::Refuse && closing(map, view);
-    !view.topology.openers.is_empty() && users(view).next().is_none() && !writes
+    read_in_passing(view) && (goal.on_dirty != OnDirty::Refuse || !closing(map, view))
+}
+
+/// Whether somebody is seen to have it open, and all who are pass by.
+fn read_in_passing(view: &View<'_>) -> bool {
+    !view.topology.openers.is_empty() && users(view).next().is_none()
 }
 
 /// True once it does not queue any more, or multipathd was asked often enough. As long as the map's removal is tried, so many times,
@@ -173,10 +177,7 @@ fn waited(map: &MapView, view: &View<'_>) -> Duration {
 /// Openers that pass by hold the map for a moment: wait for them. They only read, so a flush need not wait.
 fn quiet(map: &MapView, view: &View<'_>, draft: &mut Draft) -> bool {
     // A user does not pass by: either that was refused, or its device is taken away whether it closes or not.
-    if view.topology.openers.is_empty() || users(view).next().is_some() {
-        return true;
-    }
-    if waited(map, view) > OPENER_PATIENCE {
+    if !read_in_passing(view) || waited(map, view) > OPENER_PATIENCE {
         return true;
     }
     met!(PassersBy);
