@@ -52,6 +52,13 @@ pub struct Entry {
     pub ended: Option<(Moment, Ending)>,
 }
 
+impl Entry {
+    /// Whether it ended, and says that it was done.
+    pub fn is_ok(&self) -> bool {
+        matches!(&self.ended, Some((_, Ending::Ok)))
+    }
+}
+
 /// Every try so far, in order of their beginnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -94,7 +101,7 @@ impl Ledger {
 
     /// Whether a try ended well.
     pub fn succeeded(&self, step: &Step) -> bool {
-        self.tries(step).any(|entry| matches!(&entry.ended, Some((_, Ending::Ok))))
+        self.tries(step).any(Entry::is_ok)
     }
 
     /// Whether it was tried to take a device off that SCSI host.

@@ -149,6 +149,8 @@ mod state {
             InUse,
             /// D11: a flush that failed for good.
             FlushFailed,
+            /// D7: somebody has closed the map after its flush.
+            WrittenSince,
             /// A map that queues with no path.
             Stuck,
             /// A map that slow readers hold.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_host::dm::Map;
 use bowline_host::iscsi::{Endpoint, NodeRecord, Session, SessionState};
-use bowline_host::layers::Layer;
+use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::DevNumber;
 use bowline_host::openers::Opener;
 use bowline_host::scsi::{BlockDevice, ScsiDevice};
@@ -173,6 +173,16 @@ impl Topology {
                 && device.block().is_some_and(|block| map.has(block.number))
         };
         device.tells_another(wwid) && self.foreign_maps.iter().any(holds)
+    }
+
+    /// Whether the map or a partition of it is open more often than anybody was found to have it open: somebody is in its last
+    /// close, and writes back. Each partition's map has it open once.
+    pub fn closing(&self) -> bool {
+        let parts = self.layers.iter().filter(|layer| matches!(layer.kind, Kind::PartitionMap(_))).count();
+        let upon = self.layers.iter().map(|layer| layer.open_count).sum::<u32>();
+        self.map
+            .as_ref()
+            .is_some_and(|view| (view.map.open_count + upon) as usize > self.openers.len() + parts)
     }
 
     /// Whether what a path below /sys/devices leads to is one of the volume's disks on its way out.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
-use bowline_host::{Hctl, Wwid};
+use bowline_host::{Hctl, Moment, Wwid};
 
 pub(crate) use self::refusal::telling_losses;
 pub use self::tell::{failures, leftovers, maps_beside};
@@ -52,6 +52,8 @@ pub struct Detach {
     pub flush_tries: u32,
     /// A disk itself was handed out, so disks hold data of their own also where a map has been made upon them since (journal).
     pub bare: bool,
+    /// When the map was last seen in a last close: a flush that began before is not the last word on what was written.
+    pub closing: Option<Moment>,
 }
 
 impl Default for Detach {
@@ -66,6 +68,7 @@ impl Default for Detach {
             scanned: BTreeSet::new(),
             flush_tries: 3,
             bare: false,
+            closing: None,
         }
     }
 }

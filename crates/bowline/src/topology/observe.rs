@@ -39,6 +39,9 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     }
     if scope.openers != Openers::Unasked {
         topology.openers = find_openers(host, scope, &topology)?;
+        if topology.closing() {
+            count_again(host, &mut topology)?;
+        }
     }
     Ok(topology)
 }
@@ -155,6 +158,18 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
         found.extend(layers::upon(host, block)?);
     }
     Ok(found.into_iter().collect())
+}
+
+/// Who has closed the map between its count and /proc was not in its last close: of two counts, one before and one after, the
+/// smaller.
+fn count_again(host: &dyn Host, topology: &mut Topology) -> Result<(), Error> {
+    if let Some(view) = &mut topology.map
+        && let Some(now) = dm::map_of(host, &view.map.wwid)?
+        && now.number == view.map.number
+    {
+        view.map.open_count = view.map.open_count.min(now.open_count);
+    }
+    Ok(())
 }
 
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*

@@ -39,9 +39,21 @@ pub(super) fn all_flushed(
 /// One successful flush is owed before anything is taken apart. Force tries once, and goes on.
 fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>, draft: &mut Draft) -> bool {
     let step = Step::Sync { device, number };
-    if view.ledger.succeeded(&step) || sabotaged!(SkipFlush) {
+    if view.ledger.succeeded(&step) && !written_since(goal, &step, view) || sabotaged!(SkipFlush) {
         return true;
     }
     let tries = if goal.on_dirty == OnDirty::Discard { 1 } else { goal.flush_tries };
     !draft.want(view, step, tries, Duration::from_secs(1))
+}
+
+/// Whether somebody was seen to close the map after its last good flush began: what that one wrote, and may have lost, is told to
+/// whoever flushes next (Linux 6.1 `errseq_sample`: an error that nobody was told of is told to who opens later). A flush waits for
+/// a last close, so whatever has the map open after so many good ones is something else; the kernel refuses to remove it.
+fn written_since(goal: &Detach, step: &Step, view: &View<'_>) -> bool {
+    let good: Vec<_> = view.ledger.tries(step).filter(|entry| entry.is_ok()).collect();
+    let since = good.last().is_some_and(|last| goal.closing.is_some_and(|seen| last.began < seen));
+    if since {
+        met!(WrittenSince);
+    }
+    since && good.len() < goal.flush_tries as usize && goal.on_dirty == OnDirty::Refuse
 }

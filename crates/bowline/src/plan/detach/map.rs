@@ -7,7 +7,7 @@ use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
 
 use super::flush::all_flushed;
-use super::refusal::{closing, users};
+use super::refusal::users;
 use super::{Detach, TRIES};
 use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
@@ -126,14 +126,14 @@ pub(super) fn forming(goal: &Detach, view: &View<'_>) -> bool {
 /// that I/O and keeps the map open. Where data counts this is asked only after a flush has succeeded and when only those
 /// that pass by have it open: what is given up then are their reads.
 fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
-    let held = goal.on_dirty != OnDirty::Refuse || only_read(goal, map, view);
+    let held = goal.on_dirty != OnDirty::Refuse || only_read(goal, view);
     held && map.map.waits_for_a_path()
 }
 
 /// Whether the map is held by those that pass by, and by nobody whose data counts: neither by a user, nor by a last close, whose
 /// write-back /proc does not show (a user may have come and gone since the flush).
-fn only_read(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
-    read_in_passing(view) && (goal.on_dirty != OnDirty::Refuse || !closing(map, view))
+fn only_read(goal: &Detach, view: &View<'_>) -> bool {
+    read_in_passing(view) && (goal.on_dirty != OnDirty::Refuse || !view.topology.closing())
 }
 
 /// Whether somebody is seen to have it open, and all who are pass by.
@@ -156,7 +156,7 @@ fn stopped_queueing(map: &Map, removals: u32, view: &View<'_>, draft: &mut Draft
 /// Where most packets are lost udev reads the map for minutes. Once it is flushed and nobody but those that pass by has it
 /// open, its paths are failed (and then its queueing stopped, see [`stuck`]): what is given up are their reads.
 fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, draft: &mut Draft) {
-    let waits = goal.on_dirty != OnDirty::NothingWritten && only_read(goal, map, view);
+    let waits = goal.on_dirty != OnDirty::NothingWritten && only_read(goal, view);
     if !waits || waited(map, view) < READER_PATIENCE {
         return;
     }

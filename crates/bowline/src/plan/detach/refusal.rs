@@ -14,7 +14,7 @@ use crate::ledger::{Ending, Ledger};
 use crate::plan::{Step, View};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
-use crate::topology::{DeviceView, MapView};
+use crate::topology::DeviceView;
 
 /// What forbids to go on, everything being intact so far (D7).
 pub(super) fn refusal(goal: &Detach, view: &View<'_>) -> Option<Error> {
@@ -139,7 +139,7 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
     let tries = view.ledger.tries(step).count();
     let message = match (ending, &view.topology.map) {
         (Ending::Final(_), _) => format!("a write to {device} is lost: the flush says so"),
-        (_, Some(map)) if closing(map, view) => {
+        (_, Some(map)) if view.topology.closing() => {
             format!("a last close of map {} hangs in its write-back, so it cannot be flushed", map.map.name)
         }
         _ => format!("what was written to {device} cannot reach the target, so it cannot be flushed"),
@@ -154,13 +154,4 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
     Error::new(ErrorKind::Refused, message)
         .cause(format!("{step}, tried {tries} times: {}", ending.reason()))
         .hint(hint)
-}
-
-/// Whether the map or a partition of it is open more often than anybody was found to have it open; each partition's map
-/// has it open once.
-pub(super) fn closing(map: &MapView, view: &View<'_>) -> bool {
-    let layers = &view.topology.layers;
-    let parts = layers.iter().filter(|layer| matches!(layer.kind, Kind::PartitionMap(_))).count();
-    let opens = map.map.open_count + layers.iter().map(|layer| layer.open_count).sum::<u32>();
-    opens as usize > view.topology.openers.len() + parts
 }

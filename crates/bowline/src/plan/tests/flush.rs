@@ -264,6 +264,26 @@ fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
     assert_eq!(steps(closed.detach(&detach_of(&[1, 2]))), [remove_map()]);
 }
 
+/// D7, D11: whoever closes the map after its flush may lose what it wrote, and the next flush is told. Something else that has the map
+/// open without showing in /proc stops no flush, so it is not flushed for ever.
+#[test]
+fn d7_d11_what_was_written_after_the_flush_is_flushed_too() {
+    let world = mapped().ok(sync_map()).after_ms(5000);
+    let closing = |world: &World| Detach { closing: Some(world.now), ..detach_of(&[1, 2]) };
+    let goal = closing(&world);
+    assert_eq!(steps(world.detach(&goal)), [sync_map()]);
+    let flushed = world.clone().ok(sync_map()).after_ms(5000);
+    assert_eq!(steps(flushed.detach(&goal)), [remove_map()], "it began after the close was seen");
+    assert_eq!(steps(flushed.detach(&closing(&flushed))), [sync_map()], "another one");
+    let held = flushed.ok(sync_map()).after_ms(5000);
+    assert_eq!(steps(held.detach(&closing(&held))), [remove_map()], "the kernel knows whether it is open");
+    let lost = world.ended(sync_map(), Ending::Final("Input/output error".into()));
+    assert!(refusal(lost.detach(&goal)).message.contains("is lost"));
+    let force = Detach { on_dirty: OnDirty::Discard, ..goal };
+    let world = mapped().ok(sync_map()).after_ms(5000);
+    assert_eq!(steps(world.detach(&force)), [remove_map()], "force tries once");
+}
+
 /// C1: nothing was handed out, so nothing is flushed.
 #[test]
 fn c1_the_clean_up_of_a_connect_flushes_nothing() {
