@@ -86,6 +86,8 @@ pub struct Topology {
     pub wwid_on_file: bool,
     /// Who has the map or, where there is none, a device of the volume open. Empty unless asked for.
     pub openers: Vec<Opener>,
+    /// Whether somebody may be in a last close of the map, and write back. False unless openers were asked for.
+    pub closing: bool,
 }
 
 /// What there is of another identity that this attachment has brought in.
@@ -175,14 +177,12 @@ impl Topology {
         device.tells_another(wwid) && self.foreign_maps.iter().any(holds)
     }
 
-    /// Whether the map or a partition of it is open more often than anybody was found to have it open: somebody is in its last
-    /// close, and writes back. Each partition's map has it open once.
-    pub fn closing(&self) -> bool {
+    /// Whether a map that is open so many times, or a partition of it, is open more often than anybody was found to have it open.
+    /// Each partition's map has it open once.
+    fn is_open_unseen(&self, opens: u32) -> bool {
         let parts = self.layers.iter().filter(|layer| matches!(layer.kind, Kind::PartitionMap(_))).count();
-        let upon = self.layers.iter().map(|layer| layer.open_count).sum::<u32>();
-        self.map
-            .as_ref()
-            .is_some_and(|view| (view.map.open_count + upon) as usize > self.openers.len() + parts)
+        let upon: u32 = self.layers.iter().map(|layer| layer.open_count).sum();
+        (opens + upon) as usize > self.openers.len() + parts
     }
 
     /// Whether what a path below /sys/devices leads to is one of the volume's disks on its way out.
@@ -306,5 +306,24 @@ mod tests {
         assert!(!goes("2:0:0:2"), "another volume of the target");
         assert!(!goes("3:0:0:1"), "below another session");
         assert!(!topology.goes("../../devices/virtual/block/dm-0"));
+    }
+
+    /// D7: partitions' maps have the map open, and nobody's last close is in that.
+    #[test]
+    fn d7_a_partition_is_not_taken_for_a_last_close() {
+        let partition = |open_count| Layer {
+            name: "dm-1".parse().unwrap(),
+            number: DevNumber { major: 254, minor: 1 },
+            kind: Kind::PartitionMap("mpatha-part1".into()),
+            open_count,
+        };
+        let unseen = |layers: Vec<Layer>, openers: &[&str], opens| {
+            let openers = openers.iter().map(|name| Opener::Process { pid: 7, command: (*name).into() });
+            Topology { layers, openers: openers.collect(), ..Topology::default() }.is_open_unseen(opens)
+        };
+        assert!(!unseen(Vec::new(), &[], 0) && unseen(Vec::new(), &[], 1));
+        assert!(!unseen(Vec::new(), &["dd"], 1) && unseen(Vec::new(), &["dd"], 2));
+        assert!(!unseen(vec![partition(0)], &[], 1) && unseen(vec![partition(1)], &[], 1));
+        assert!(!unseen(vec![partition(1)], &["dd"], 1));
     }
 }

@@ -45,7 +45,7 @@ impl Runner<'_> {
                 return self.observe_for(goal);
             }
             self.note_detaching(back, &mut seen)?;
-            if scope.openers != Openers::Unasked && seen.topology.closing() {
+            if seen.topology.closing {
                 back.closing = Some(self.host.now());
             }
         }

@@ -39,9 +39,7 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     }
     if scope.openers != Openers::Unasked {
         topology.openers = find_openers(host, scope, &topology)?;
-        if topology.closing() {
-            count_again(host, &mut topology)?;
-        }
+        topology.closing = is_closing(host, &topology)?;
     }
     Ok(topology)
 }
@@ -160,16 +158,13 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
     Ok(found.into_iter().collect())
 }
 
-/// Who has closed the map between its count and /proc was not in its last close: of two counts, one before and one after, the
-/// smaller.
-fn count_again(host: &dyn Host, topology: &mut Topology) -> Result<(), Error> {
-    if let Some(view) = &mut topology.map
-        && let Some(now) = dm::map_of(host, &view.map.wwid)?
-        && now.number == view.map.number
-    {
-        view.map.open_count = view.map.open_count.min(now.open_count);
-    }
-    Ok(())
+/// The map is counted before /proc is read and again after, and the larger count holds: whoever opens it or ends a close
+/// meanwhile may be taken for a last close, but hides none.
+fn is_closing(host: &dyn Host, topology: &Topology) -> Result<bool, Error> {
+    let Some(view) = &topology.map else { return Ok(false) };
+    let again = dm::map_of(host, &view.map.wwid)?.filter(|map| map.number == view.map.number);
+    let opens = again.map_or(0, |map| map.open_count).max(view.map.open_count);
+    Ok(topology.is_open_unseen(opens))
 }
 
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*

@@ -5,10 +5,14 @@ use std::time::Duration;
 use bowline_host::names::{BlockName, DevNumber};
 
 use super::Detach;
+use crate::ledger::Ending;
 use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
 use crate::policy::OnDirty;
 use crate::sabotage::{met, sabotaged};
+
+/// Whatever has the map open after so many good flushes is no last close.
+const GOOD_FLUSHES: usize = 3;
 
 /// Disks that were used without a map are flushed by themselves; true once they all are, since a flush that fails
 /// must find every disk and session as it was (D7). Disks whose map was flushed and removed are not: what they could
@@ -42,8 +46,12 @@ fn flushed(goal: &Detach, device: BlockName, number: DevNumber, view: &View<'_>,
     if view.ledger.succeeded(&step) && !written_since(goal, &step, view) || sabotaged!(SkipFlush) {
         return true;
     }
+    let pause = match view.ledger.last(&step) {
+        Some((_, Ending::Ok)) => Duration::ZERO,
+        _ => Duration::from_secs(1),
+    };
     let tries = if goal.on_dirty == OnDirty::Discard { 1 } else { goal.flush_tries };
-    !draft.want(view, step, tries, Duration::from_secs(1))
+    !draft.want(view, step, tries, pause)
 }
 
 /// Whether somebody was seen to close the map after its last good flush began: what that one wrote, and may have lost, is told to
@@ -55,5 +63,5 @@ fn written_since(goal: &Detach, step: &Step, view: &View<'_>) -> bool {
     if since {
         met!(WrittenSince);
     }
-    since && good.len() < goal.flush_tries as usize && goal.on_dirty == OnDirty::Refuse
+    since && good.len() < GOOD_FLUSHES && goal.on_dirty == OnDirty::Refuse
 }

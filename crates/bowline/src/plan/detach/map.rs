@@ -133,7 +133,7 @@ fn stuck(goal: &Detach, map: &MapView, view: &View<'_>) -> bool {
 /// Whether the map is held by those that pass by, and by nobody whose data counts: neither by a user, nor by a last close, whose
 /// write-back /proc does not show (a user may have come and gone since the flush).
 fn only_read(goal: &Detach, view: &View<'_>) -> bool {
-    read_in_passing(view) && (goal.on_dirty != OnDirty::Refuse || !view.topology.closing())
+    read_in_passing(view) && (goal.on_dirty != OnDirty::Refuse || !view.topology.closing)
 }
 
 /// Whether somebody is seen to have it open, and all who are pass by.

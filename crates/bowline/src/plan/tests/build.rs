@@ -307,6 +307,12 @@ impl World {
         self
     }
 
+    /// Somebody is in a last close of the map.
+    pub(super) fn closing(mut self) -> Self {
+        self.topology.closing = true;
+        self
+    }
+
     /// A program of udev's rules that has the volume open.
     pub(super) fn udev_opener(mut self) -> Self {
         self.topology.openers.push(Opener::Udev { pid: 4712, command: "blkid".into() });

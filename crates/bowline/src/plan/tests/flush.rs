@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_host::layers::{Kind, Layer};
+use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
 
 use super::build::*;
@@ -68,20 +68,6 @@ fn d11_a_lost_write_is_told_beside_a_user() {
     let error = refusal(lost.detach(&detach_of(&[1, 2])));
     assert!(error.message.contains("in use"), "{error}");
     assert!(error.causes.iter().any(|cause| cause.contains("a write to dm-3 is lost")), "{error}");
-}
-
-/// D7: partitions' maps have the map open, and nobody's last close is in that.
-#[test]
-fn d7_a_partition_is_not_taken_for_a_last_close() {
-    let open = |count| mapped().with_map(|map| map.map.open_count = count).under(partition());
-    let failed = |world: World| (0..3).fold(world, |world, _| world.ended(sync_map(), timed_out()));
-    let error = refusal(failed(open(1)).detach(&detach_of(&[1, 2])));
-    assert!(error.to_string().contains("cannot reach the target"), "{error}");
-    let closing = Layer { open_count: 1, ..partition() };
-    let error = refusal(
-        failed(mapped().with_map(|map| map.map.open_count = 1).under(closing)).detach(&detach_of(&[1, 2])),
-    );
-    assert!(error.to_string().contains("a last close"), "{error}");
 }
 
 /// D7: who looks for what to do at three in the morning reads it in the refusal.
@@ -162,10 +148,9 @@ fn d7_the_error_says_which_of_the_three_cases_it_is() {
     let hung = (0..3).fold(mapped(), |world, _| world.ended(sync_map(), timed_out()).after_ms(10_000));
     let message = |world: World| refusal(world.detach(&detach_of(&[1, 2]))).message;
     assert!(message(hung.clone()).contains("cannot reach the target"));
-    let ours = hung.clone().opener("bowline-helper").with_map(|map| map.map.open_count = 1);
+    let ours = hung.clone().opener("bowline-helper");
     assert!(message(ours.clone()).contains("cannot reach the target"), "our own flush is no close");
-    let closing = ours.with_map(|map| map.map.open_count = 2);
-    assert!(message(closing).contains("a last close of map mpatha hangs"));
+    assert!(message(ours.closing()).contains("a last close of map mpatha hangs"));
     let lost = mapped().ended(sync_map(), Ending::Final("Input/output error".into()));
     assert!(message(lost).contains("is lost"));
     assert!(message(hung.opener("dd")).contains("in use"));
@@ -236,8 +221,11 @@ fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
     assert_eq!(steps(hung.detach(&force)), std::slice::from_ref(&stop));
     let read_by_udev = dead.clone().ok(sync_map()).udev_opener();
     assert_eq!(steps(read_by_udev.detach(&detach_of(&[1, 2]))), [stop], "only reads are given up");
-    let closing = read_by_udev.with_map(|map| map.map.open_count = 2);
-    assert_eq!(steps(closing.detach(&detach_of(&[1, 2]))), [], "and not what a last close writes");
+    assert_eq!(
+        steps(read_by_udev.closing().detach(&detach_of(&[1, 2]))),
+        [],
+        "and not what a last close writes"
+    );
     assert_eq!(steps(dead.ok(sync_map()).detach(&detach_of(&[1, 2]))), [remove_map()], "nobody waits");
     let mut refused = hung;
     for _ in 0..2 {
@@ -255,8 +243,7 @@ fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
     assert_eq!(steps(read.detach(&detach_of(&[1, 2]))), [], "it passes by");
     let long = read.after_ms(16_000);
     assert_eq!(steps(long.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)]);
-    let closing = long.clone().with_map(|map| map.map.open_count = 2);
-    assert_eq!(steps(closing.detach(&detach_of(&[1, 2]))), [], "a last close writes");
+    assert_eq!(steps(long.clone().closing().detach(&detach_of(&[1, 2]))), [], "a last close writes");
     let again = long.clone().ok(fail(1)).ok(fail(2)).after_ms(1000);
     assert_eq!(steps(again.detach(&detach_of(&[1, 2]))), [fail(1), fail(2)], "multipathd found them well");
     assert_eq!(refusal(long.opener("qemu").detach(&detach_of(&[1, 2]))).kind, ErrorKind::Refused);
@@ -268,20 +255,19 @@ fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
 /// open without showing in /proc stops no flush, so it is not flushed for ever.
 #[test]
 fn d7_d11_what_was_written_after_the_flush_is_flushed_too() {
-    let world = mapped().ok(sync_map()).after_ms(5000);
-    let closing = |world: &World| Detach { closing: Some(world.now), ..detach_of(&[1, 2]) };
+    let world = mapped().ok(sync_map()).after_ms(1);
+    let closing = |world: &World| Detach { closing: Some(world.now), flush_tries: 1, ..detach_of(&[1, 2]) };
     let goal = closing(&world);
-    assert_eq!(steps(world.detach(&goal)), [sync_map()]);
-    let flushed = world.clone().ok(sync_map()).after_ms(5000);
+    assert_eq!(steps(world.detach(&goal)), [sync_map()], "at once");
+    let flushed = world.clone().ok(sync_map()).after_ms(1);
     assert_eq!(steps(flushed.detach(&goal)), [remove_map()], "it began after the close was seen");
     assert_eq!(steps(flushed.detach(&closing(&flushed))), [sync_map()], "another one");
-    let held = flushed.ok(sync_map()).after_ms(5000);
+    let held = flushed.ok(sync_map()).after_ms(1);
     assert_eq!(steps(held.detach(&closing(&held))), [remove_map()], "the kernel knows whether it is open");
     let lost = world.ended(sync_map(), Ending::Final("Input/output error".into()));
     assert!(refusal(lost.detach(&goal)).message.contains("is lost"));
     let force = Detach { on_dirty: OnDirty::Discard, ..goal };
-    let world = mapped().ok(sync_map()).after_ms(5000);
-    assert_eq!(steps(world.detach(&force)), [remove_map()], "force tries once");
+    assert_eq!(steps(mapped().ok(sync_map()).after_ms(1).detach(&force)), [remove_map()], "force tries once");
 }
 
 /// C1: nothing was handed out, so nothing is flushed.
