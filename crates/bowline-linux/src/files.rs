@@ -15,8 +15,9 @@ use rustix::fs::OFlags;
 use crate::database_lock;
 use crate::replace::{remove_leftovers, replace};
 
-/// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens.
-const MOST: u64 = 1 << 20;
+/// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens; but multipath's wwids file keeps
+/// a line of some forty bytes of every volume that ever was attached.
+const MOST: u64 = 32 << 20;
 
 /// The most an attribute of sysfs can be.
 const PAGE: usize = 4096;
@@ -24,7 +25,7 @@ const PAGE: usize = 4096;
 /// Where releases and distributions keep the node database.
 const DATABASES: [&str; 2] = ["/etc/iscsi", "/var/lib/iscsi"];
 
-/// Reads a file of at most 1 MiB.
+/// Reads a file of at most 32 MiB.
 pub(crate) fn read(path: &str) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: should the path name a FIFO or a device, opening it must not wait. Files do not mind it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -38,7 +39,7 @@ pub(crate) fn read(path: &str) -> io::Result<Vec<u8>> {
     }
     file.take(MOST + 1 - first as u64).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > MOST {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 32 MiB")),
         false => Ok(bytes),
     }
 }
@@ -193,6 +194,9 @@ mod tests {
     fn a_large_file_is_refused_and_a_directory_is_an_error() {
         let root = scratch("large");
         let path = root.join("large");
+        // A wwids file of a host that has attached fifty thousand volumes.
+        File::create(&path).unwrap().set_len(2 << 20).unwrap();
+        assert_eq!(read(path.to_str().unwrap()).unwrap().len(), 2 << 20);
         File::create(&path).unwrap().set_len(MOST + 1).unwrap();
         assert_eq!(read(path.to_str().unwrap()).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(read(root.to_str().unwrap()).is_err());
