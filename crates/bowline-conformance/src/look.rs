@@ -174,13 +174,20 @@ fn of_map(topology: &Topology, view: &MapView, known: &Known) -> String {
     format!("{ready}, {named}, {} paths{rest}", view.map.paths.len())
 }
 
-/// How many paths the volume's map has, where it can be used and the kernel uses all of them (else none), and how many devices there are.
+/// How many paths the volume's map has, where it can be used, the kernel uses all of them and their sessions are well (else none: a map
+/// shows a path as active long after it is dead), and how many devices there are.
 ///
 /// # Errors
 /// The host cannot be observed.
 pub fn in_use(host: &dyn Host, known: &Known) -> Result<(usize, usize), String> {
     let topology = topology(host, known)?;
-    let whole = |view: &&MapView| view.ready() && view.map.paths.iter().all(|path| path.active);
+    let usable = || topology.sessions.iter().filter(|session| session.usable());
+    let running = || {
+        usable().flat_map(|session| &session.devices).filter(|view| view.device.state == DeviceState::Running)
+    };
+    let runs = |number| running().filter_map(|view| view.block()).any(|block| block.number == number);
+    let whole =
+        |view: &&MapView| view.ready() && view.map.paths.iter().all(|path| path.active && runs(path.number));
     let active = topology.map.as_ref().filter(whole).map_or(0, |view| view.map.paths.len());
     let devices = topology.devices_of(&known.paths).count();
     Ok((active, devices))
