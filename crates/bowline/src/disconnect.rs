@@ -8,7 +8,6 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
-use crate::ledger::Ending;
 use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
@@ -176,10 +175,8 @@ async fn conclude(
 }
 
 fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {
-    let not_flushed = runner.ledger.entries().iter().any(|entry| {
-        let Step::Sync { .. } = entry.step else { return false };
-        !matches!(&entry.ended, Some((_, Ending::Ok))) && !runner.ledger.succeeded(&entry.step)
-    });
+    let mut syncs = runner.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
+    let not_flushed = syncs.any(|entry| !runner.ledger.succeeded(&entry.step));
     let given_up = (not_flushed || !runner.users.is_empty()) && goal.on_dirty == OnDirty::Discard;
     match (touched, lost_write || given_up) {
         (false, _) => Outcome::Unchanged,
