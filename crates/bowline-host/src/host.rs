@@ -250,6 +250,24 @@ pub trait UeventStream: Send {
     fn try_next(&mut self) -> Option<UeventNotice>;
 }
 
+/// Bytes that go into a file, over what is there or behind its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Where, in bytes from the file's beginning.
+    pub at: usize,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+impl Patch {
+    /// The content with that in it.
+    pub fn apply(&self, content: &mut Vec<u8>) {
+        let end = self.at + self.bytes.len();
+        content.resize(content.len().max(end), 0);
+        content[self.at..end].copy_from_slice(&self.bytes);
+    }
+}
+
 /// A lock that is held until it is dropped. It dies with its process.
 pub trait LockGuard: Send {}
 
@@ -312,6 +330,10 @@ pub trait Host: Send + Sync {
     /// Replaces a file of open-iscsi's database whole (0600, a temporary file outside the portal's directory,
     /// fsync, rename). Only for [`crate::iscsi`], which holds open-iscsi's own lock meanwhile.
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError>;
+
+    /// Changes multipath's wwids file where it lies, under the lock (fcntl) that multipath takes on it. `change` is given the content
+    /// and says what is written where. `WouldBlock` while another has the lock; `NotFound` where there is no file: none is made.
+    fn patch_wwids(&self, change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync)) -> io::Result<()>;
 
     /// Makes the file that is open-iscsi's database lock, with these bytes in it from its first moment. One that is there is
     /// `AlreadyExists`. The guard tells others that its holder lives; the file is removed by [`Host::remove_file`] before

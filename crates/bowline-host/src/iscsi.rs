@@ -11,10 +11,13 @@ mod sessions;
 pub use exit::{IscsiError, Iscsiadm};
 pub use lock::DATABASE_LOCK;
 pub use records::{
-    ChapSecrets, NodeRecord, all_records, create_record, delete_record, records_of, secrets_missing,
-    settings_of, write_record,
+    ChapSecrets, NodeRecord, Pattern, all_records, copy_record, create_record, delete_record, records_of,
+    secrets_missing, settings_of, write_record,
 };
-pub use sessions::{Session, SessionState, login, login_arguments, logout, logout_arguments, sessions_of};
+pub use sessions::{
+    Session, SessionState, has_session, login, login_arguments, logout, logout_arguments, sessions_at,
+    sessions_of,
+};
 
 use crate::names::{Iface, Iqn, Portal};
 use std::fmt;

@@ -1,6 +1,6 @@
-//! multipathd, through its socket. Its answers are hints: device-mapper tells the truth.
+//! multipathd, through its socket, and the file of the identities it knows. Its answers are hints: device-mapper tells the truth.
 
-use crate::host::{Host, HostError, Program};
+use crate::host::{Host, HostError, Patch, Program};
 use crate::names::{BlockName, MapName, Wwid};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -155,23 +155,92 @@ fn on_file(text: &str, wwid: &str) -> bool {
     text.lines().filter_map(|line| line.strip_prefix('/')?.split_once('/')).any(|(found, _)| found == wwid)
 }
 
-/// `multipath -w WWID`: takes the identity off the wwids file. One that is not on it is no error. It turns the
-/// line's first byte into `#` (0.9.4 `do_remove_wwid`), so it may be ended at any instant; what is left
-/// of the line counts no more.
+/// Puts the identity on the wwids file, as `multipath -a` does, but also one that multipath's configuration excludes: from then
+/// on `multipath -u` claims the volume's paths for udev, and multipathd makes their map by itself. No device need be there
+/// (seen with 0.9.4). A line of it that was taken off counts again, so the file does not grow with every attach of the same volume.
 ///
 /// # Errors
-/// It could not be run, did not end, or failed; its last line is in the error.
-pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    multipath(host, "-w", wwid.as_str(), limit, false).await
+/// The file cannot be written, or another has its lock for longer than `limit`. Where there is none, multipath makes it: the
+/// program is missing, failed, or did not end.
+pub async fn claim_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
+    match patch_wwids(host, &|text| put_on(text, wwid.as_str()), limit).await {
+        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => {
+            multipath(host, "-a", wwid.as_str(), limit, false).await
+        }
+        done => done,
+    }
 }
 
-/// `multipath -a WWID`: puts the identity on the wwids file. No device need be there (seen with 0.9.4). From then on
-/// `multipath -u` claims the volume's paths for udev, and multipathd makes their map by itself.
+/// Takes the identity off the wwids file, as `multipath -w` does: the first byte of its line becomes `#` (0.9.4
+/// `do_remove_wwid`). One that is not on it is no error.
 ///
 /// # Errors
-/// The program is missing, failed, or did not end within `limit`.
-pub async fn claim_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
-    multipath(host, "-a", wwid.as_str(), limit, false).await
+/// The file cannot be written, or another has its lock for longer than `limit`.
+pub async fn forget_wwid(host: &dyn Host, wwid: &Wwid, limit: Duration) -> Result<(), HostError> {
+    match patch_wwids(host, &|text| take_off(text, wwid.as_str()), limit).await {
+        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => Ok(()),
+        done => done,
+    }
+}
+
+/// How often to ask for the lock. multipath has it for as long as it takes to read the file.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+async fn patch_wwids(
+    host: &dyn Host,
+    change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync),
+    limit: Duration,
+) -> Result<(), HostError> {
+    let until = host.now() + limit;
+    loop {
+        match host.patch_wwids(change) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && host.now() < until => {
+                host.sleep_until(host.now() + ASK_AGAIN).await;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(HostError::timed_out("lock", WWIDS_FILE, limit));
+            }
+            done => return done.map_err(|error| HostError::io("write", WWIDS_FILE, error)),
+        }
+    }
+}
+
+/// Where lines of the identity begin: those that count begin with `/`, those that were taken off with `#`.
+fn lines_of<'a>(text: &'a [u8], first: u8, wwid: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let mut next = 0;
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        let at = next;
+        next += line.len();
+        (at, line)
+    });
+    let of = move |line: &[u8]| {
+        let rest = line.strip_prefix(&[first]).and_then(|line| line.strip_prefix(wwid.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+    };
+    lines.filter(move |(_, line)| of(line)).map(|(at, _)| at)
+}
+
+fn put_on(text: &[u8], wwid: &str) -> Vec<Patch> {
+    if lines_of(text, b'/', wwid).next().is_some() {
+        return Vec::new();
+    }
+    let patch = match lines_of(text, b'#', wwid).next() {
+        Some(at) => Patch { at, bytes: b"/".to_vec() },
+        None => {
+            // To multipath a line that was cut short takes the next with it, unless it differs before its end (0.9.4 `lookup_wwid`).
+            let end = match text.rsplit(|byte| *byte == b'\n').next() {
+                None | Some([]) => "",
+                Some([_, .., b'/']) => "\n",
+                Some(_) => "#\n",
+            };
+            Patch { at: text.len(), bytes: format!("{end}/{wwid}/\n").into_bytes() }
+        }
+    };
+    vec![patch]
+}
+
+fn take_off(text: &[u8], wwid: &str) -> Vec<Patch> {
+    lines_of(text, b'/', wwid).map(|at| Patch { at, bytes: b"#".to_vec() }).collect()
 }
 
 async fn multipath(

@@ -83,13 +83,60 @@ fn the_wwids_file_is_read_as_multipath_reads_it() {
     assert!(wwid_on_file(&FakeHost::default().error(WWIDS_FILE, 5), &WWID.parse().unwrap()).is_err());
 }
 
+/// B1 and C9 rest on it: multipath reads what is written here, and what it wrote itself is changed as it would.
 #[test]
-fn forgetting_runs_multipath_w() {
+fn an_identity_goes_on_the_file_and_off_it_as_multipath_does_it() {
+    let wwid = WWID.parse().unwrap();
+    let file = |text: &str| FakeHost::default().file(WWIDS_FILE, text);
+    let text = |host: &FakeHost| String::from_utf8(host.read(WWIDS_FILE).unwrap()).unwrap();
+    let (on, off) =
+        (format!("# Valid WWIDs:\n/1{WWID}/\n/{WWID}/\n"), format!("# Valid WWIDs:\n/1{WWID}/\n#{WWID}/\n"));
+    for (before, claimed) in [
+        (on.clone(), on.clone()),
+        (off.clone(), on.clone()),
+        (format!("/1{WWID}/\n"), format!("/1{WWID}/\n/{WWID}/\n")),
+        (format!("/1{WWID}/"), format!("/1{WWID}/\n/{WWID}/\n")),
+        (String::new(), format!("/{WWID}/\n")),
+        (format!("/{}", &WWID[..9]), format!("/{}#\n/{WWID}/\n", &WWID[..9])),
+        ("/".into(), format!("/#\n/{WWID}/\n")),
+    ] {
+        let host = file(&before);
+        block_on(claim_wwid(&host, &wwid, LIMIT)).unwrap();
+        assert_eq!(text(&host), claimed);
+        assert!(wwid_on_file(&host, &wwid).unwrap());
+        block_on(forget_wwid(&host, &wwid, LIMIT)).unwrap();
+        assert_eq!(
+            text(&host),
+            claimed
+                .replace(&format!("\n/{WWID}"), &format!("\n#{WWID}"))
+                .replace(&format!("/{WWID}/\n"), &format!("#{WWID}/\n"))
+        );
+        assert!(!wwid_on_file(&host, &wwid).unwrap());
+        assert_eq!(host.log(), [""; 0], "no program runs");
+    }
+    let twice = file(&format!("/{WWID}/\n/{WWID}/\n"));
+    block_on(forget_wwid(&twice, &wwid, LIMIT)).unwrap();
+    assert!(!wwid_on_file(&twice, &wwid).unwrap());
+}
+
+#[test]
+fn where_there_is_no_wwids_file_multipath_makes_it() {
     let host = FakeHost::default().ends(0, "").ends(1, "first\nneed to be root\n");
-    block_on(forget_wwid(&host, &WWID.parse().unwrap(), LIMIT)).unwrap();
-    assert_eq!(host.log(), [format!("multipath -w {WWID}")]);
-    let error = block_on(forget_wwid(&host, &WWID.parse().unwrap(), LIMIT)).unwrap_err();
+    let wwid = WWID.parse().unwrap();
+    block_on(forget_wwid(&host, &wwid, LIMIT)).unwrap();
+    block_on(claim_wwid(&host, &wwid, LIMIT)).unwrap();
+    assert_eq!(host.log(), [format!("multipath -a {WWID}")]);
+    let error = block_on(claim_wwid(&host, &wwid, LIMIT)).unwrap_err();
     assert!(error.to_string().ends_with("exit code 1: need to be root"), "{error}");
+}
+
+#[test]
+fn the_lock_of_the_wwids_file_is_waited_for_no_longer_than_allowed() {
+    let locked = FakeHost::default().file(WWIDS_FILE, "").error(WWIDS_FILE, 11);
+    assert!(block_on(forget_wwid(&locked, &WWID.parse().unwrap(), LIMIT)).unwrap_err().is_timeout());
+    let readonly = FakeHost::default().file(WWIDS_FILE, "").error(WWIDS_FILE, 30);
+    let error = block_on(claim_wwid(&readonly, &WWID.parse().unwrap(), LIMIT)).unwrap_err().to_string();
+    assert!(error.contains(WWIDS_FILE) && error.contains("Read-only"), "{error}");
 }
 
 /// It suspends the map before it removes it, so it is left to end by itself.
@@ -104,11 +151,48 @@ fn a_map_goes_without_multipathd_by_multipath_f() {
     assert!(error.to_string().ends_with("exit code 1: mpatha: map in use"), "{error}");
 }
 
+/// How 0.9.4's `lookup_wwid` reads: byte by byte, and where a line differs it goes on behind the next line end, which is the
+/// next line's if the difference was the line end itself.
+fn multipath_finds(text: &[u8], wwid: &str) -> bool {
+    let mut rest = text.iter();
+    while let Some(first) = rest.next() {
+        let mut wanted = wwid.bytes();
+        let differs = *first != b'/'
+            || loop {
+                match (rest.next(), wanted.next()) {
+                    (None, _) => return false,
+                    (Some(b'/'), None) => return true,
+                    (Some(byte), Some(expected)) if *byte == expected => {}
+                    _ => break true,
+                }
+            };
+        if differs && !rest.any(|byte| *byte == b'\n') {
+            return false;
+        }
+    }
+    false
+}
+
 proptest! {
     #[test]
     fn any_answer_is_read(text in "\\PC*|[a-z|\n%\\[\\]-]*") {
         parse_reply(&text);
         parse_paths(&text);
         on_file(&text, WWID);
+        let changed = |patches: Vec<Patch>| {
+            let mut bytes = text.clone().into_bytes();
+            patches.iter().for_each(|patch| patch.apply(&mut bytes));
+            String::from_utf8(bytes).unwrap()
+        };
+        prop_assert!(on_file(&changed(put_on(text.as_bytes(), WWID)), WWID));
+        prop_assert!(!on_file(&changed(take_off(text.as_bytes(), WWID)), WWID));
+    }
+
+    /// However the last line was cut short.
+    #[test]
+    fn multipath_finds_what_was_put_on(text in "([/#][3-5]{1,4}/\n){0,3}([/#][3-5]{0,4}/?)?", wwid in "[3-5]{1,4}") {
+        let mut bytes = text.into_bytes();
+        put_on(&bytes, &wwid).iter().for_each(|patch| patch.apply(&mut bytes));
+        prop_assert!(multipath_finds(&bytes, &wwid), "{}", String::from_utf8_lossy(&bytes));
     }
 }

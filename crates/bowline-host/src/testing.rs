@@ -2,7 +2,8 @@
 //! that only sleeping moves. Every change asked for is written down in order.
 
 use crate::host::{
-    Blocking, DmDevice, DmId, Ended, Host, HostError, LockGuard, Moment, Program, UeventNotice, UeventStream,
+    Blocking, DmDevice, DmId, Ended, Host, HostError, LockGuard, Moment, Patch, Program, UeventNotice,
+    UeventStream,
 };
 use crate::names::{BlockName, DevNumber};
 use async_trait::async_trait;
@@ -220,7 +221,25 @@ impl Host for FakeHost {
         self.look(|s| {
             s.log.push(format!("replace {path}"));
             s.fail(path).map_err(|error| HostError::io("replace", path, error))?;
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            if !s
+                .files
+                .keys()
+                .any(|file| file.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
+            {
+                return Err(HostError::io("replace", path, io::ErrorKind::NotFound.into()));
+            }
             s.files.insert(path.into(), bytes.to_vec());
+            Ok(())
+        })
+    }
+
+    fn patch_wwids(&self, change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync)) -> io::Result<()> {
+        const PATH: &str = "/etc/multipath/wwids";
+        self.look(|s| {
+            s.fail(PATH)?;
+            let content = s.files.get_mut(PATH).ok_or(io::ErrorKind::NotFound)?;
+            change(content).iter().for_each(|patch| patch.apply(content));
             Ok(())
         })
     }

@@ -17,7 +17,7 @@ use crate::replace::{remove_leftovers, replace};
 
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens; but multipath's wwids file keeps
 /// a line of some forty bytes of every volume that ever was attached.
-const MOST: u64 = 32 << 20;
+pub(crate) const MOST: u64 = 32 << 20;
 
 /// The most an attribute of sysfs can be.
 const PAGE: usize = 4096;

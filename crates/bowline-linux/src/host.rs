@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_host::host::{Blocking, DmDevice, DmId, Ended, LockGuard, Program, UeventStream};
+use bowline_host::host::{Blocking, DmDevice, DmId, Ended, LockGuard, Patch, Program, UeventStream};
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Host, HostError, Moment};
 
@@ -16,7 +16,7 @@ use crate::programs::Programs;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::uevents::Uevents;
-use crate::{clock, database_lock, files, helper, locks, multipathd};
+use crate::{clock, database_lock, files, helper, locks, multipathd, wwids};
 
 /// This machine.
 ///
@@ -125,6 +125,10 @@ impl Host for LinuxHost {
 
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
         files::replace_file(path, bytes)
+    }
+
+    fn patch_wwids(&self, change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync)) -> io::Result<()> {
+        wwids::patch(change)
     }
 
     fn create_lock(&self, path: &str, bytes: &[u8]) -> io::Result<Box<dyn LockGuard>> {

@@ -16,8 +16,8 @@
 //!
 //! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
 //!
-//! Unsafe code is denied here and allowed in four small modules: the device-mapper ioctl, `recvmsg` with
-//! credentials, `fork`, and the hand-over of a socket to tokio.
+//! Unsafe code is denied here and allowed in five small modules: the device-mapper ioctl, `recvmsg` with
+//! credentials, `fork`, the lock of multipath's wwids file, and the hand-over of a socket to tokio.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
@@ -42,6 +42,11 @@ mod uevent_parse;
 #[allow(unsafe_code, reason = "rustix cannot represent the credentials of process 0, the kernel's")]
 mod uevent_recv;
 mod uevents;
+#[allow(
+    unsafe_code,
+    reason = "rustix has no lock that belongs to an open file and that multipath's conflict with"
+)]
+mod wwids;
 
 pub use host::LinuxHost;
 pub use settings::Settings;

@@ -18,6 +18,9 @@ use crate::Args;
 /// met no more, a long run says which seed meets it (`cargo xtask sim --runs 100000`, "met last").
 const RARE: &[u64] = &[18_051, 8_002_383, 8_043_486, 9_524_961, 42_152_543_013_850];
 
+/// How many of the marks that were met last are told.
+const TOLD: usize = 5;
+
 /// After so many failures it stops; of each sort one is shrunk and told.
 const MOST_FAILURES: usize = 60;
 
@@ -142,9 +145,10 @@ impl Campaign {
         let marks = self.marks.into_inner().unwrap_or_else(PoisonError::into_inner);
         let missing: Vec<Mark> = Mark::all().into_iter().filter(|mark| !marks.contains_key(mark)).collect();
         println!("{} of {} marks met", Mark::all().len() - missing.len(), Mark::all().len());
-        if let Some((mark, seed)) = marks.iter().max_by_key(|(_, seed)| **seed) {
-            println!("met last: {mark:?}, with seed {seed}");
-        }
+        let mut by_seed: Vec<_> = marks.iter().map(|(mark, seed)| (seed, mark)).collect();
+        by_seed.sort_unstable_by(|a, b| b.cmp(a));
+        let last = by_seed.iter().take(TOLD).map(|(seed, mark)| format!("{mark:?} with seed {seed}"));
+        println!("met last: {}", last.collect::<Vec<_>>().join(", "));
         if !missing.is_empty() {
             println!("not met: {missing:?}");
         }

@@ -36,6 +36,8 @@ pub enum Call {
     Remove,
     /// Replaces a record.
     Replace,
+    /// Changes multipath's wwids file.
+    Patch,
     /// Takes open-iscsi's lock.
     DatabaseLock,
     /// Removes a record, or lets go of open-iscsi's lock.
@@ -43,7 +45,7 @@ pub enum Call {
 }
 
 /// Every sort of call.
-pub const CALLS: [Call; 15] = [
+pub const CALLS: [Call; 16] = [
     Call::Read,
     Call::List,
     Call::Link,
@@ -57,6 +59,7 @@ pub const CALLS: [Call; 15] = [
     Call::Store,
     Call::Remove,
     Call::Replace,
+    Call::Patch,
     Call::DatabaseLock,
     Call::RemoveFile,
 ];

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_host::host::{Blocking, DmDevice, DmId, Ended, LockGuard, Program, UeventNotice, UeventStream};
+use bowline_host::host::{
+    Blocking, DmDevice, DmId, Ended, LockGuard, Patch, Program, UeventNotice, UeventStream,
+};
 use bowline_host::iscsi::DATABASE_LOCK;
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Host, HostError, Moment};
@@ -283,7 +285,7 @@ impl Host for SimHost {
         let command = program.to_string();
         self.discreet("an argument", &command);
         let hangs = self.slow(Call::Run, &command, program.limit).await?;
-        self.intended(program.args.iter().any(|arg| arg == "new" || arg == "-a"), &command);
+        self.intended(program.args.iter().any(|arg| arg == "new"), &command);
         let pid = self.pid;
         self.sim.with(|world| world.note("bowline", format_args!("{pid} runs {command}")));
         model::run_program(&self.sim, self.pid, program, hangs).await
@@ -392,11 +394,40 @@ impl Host for SimHost {
 
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
         self.quick(Call::Replace, path).map_err(|error| HostError::io("replace", path, error))?;
+        self.intended(self.sim.with(|world| !world.database.files.contains_key(path)), path);
         self.sim.with(|world| {
             if world.database.lock.is_none() {
                 world.wrong(format!("{path} is written without open-iscsi's lock"));
             }
+            // A directory goes with its last record.
+            if model::list(world, path.rsplit_once('/').map_or("", |(directory, _)| directory)).is_err() {
+                return Err(HostError::io("replace", path, io::ErrorKind::NotFound.into()));
+            }
             world.database.files.insert(path.to_owned(), bytes.to_vec());
+            Ok(())
+        })
+    }
+
+    fn patch_wwids(&self, change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync)) -> io::Result<()> {
+        let path = "/etc/multipath/wwids";
+        self.quick(Call::Patch, path)?;
+        // multipathd and udev's `multipath -u` look at it all the time.
+        if self.sim.with(|world| world.random.in_thousand(100)) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut content = self.sim.with(|world| model::read(world, path))?;
+        for patch in change(&content) {
+            self.intended(patch.bytes.contains(&b'/'), "an identity is put on the wwids file");
+            patch.apply(&mut content);
+        }
+        let pid = self.pid;
+        self.sim.with(|world| {
+            let text = String::from_utf8_lossy(&content);
+            let on = text.lines().filter_map(|line| line.strip_prefix('/')?.strip_suffix('/'));
+            world.wwids = on.map(str::to_owned).collect();
+            let left = world.wwids.clone();
+            world.note("bowline", format_args!("{pid} leaves on the wwids file: {left:?}"));
+            world.touch();
         });
         Ok(())
     }

@@ -88,6 +88,11 @@ impl Ledger {
         &self.entries
     }
 
+    /// When a step last ended.
+    pub(crate) fn last_end(&self) -> Option<Moment> {
+        self.entries.iter().filter_map(|entry| entry.ended.as_ref().map(|(when, _)| *when)).max()
+    }
+
     /// Whether a step is running.
     pub fn running(&self, step: &Step) -> bool {
         self.tries(step).any(|entry| entry.ended.is_none())

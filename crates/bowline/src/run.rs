@@ -11,6 +11,7 @@ mod look;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::act::{self, Context};
+use crate::act::{self, Context, Patterns};
 use crate::cancel::Cancel;
 use crate::claims::Claim;
 use crate::connection::{Chap, WantedPath};
@@ -93,6 +94,9 @@ enum Wake {
 /// is looked at once. So looking never takes more than a third of the time, however busy the host is.
 const BURST: Duration = Duration::from_millis(8);
 
+/// Retries and limits of the planner are met at most this much late.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
 type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Step, Ending)> + Send + 'a>>>;
 
 /// The loop's state.
@@ -109,6 +113,7 @@ pub struct Runner<'a> {
     concern: Concern,
     stream: Box<dyn UeventStream>,
     running: Running<'a>,
+    patterns: Arc<Patterns>,
     /// What was tried.
     pub ledger: Ledger,
     narrator: Narrator<'a>,
@@ -154,6 +159,7 @@ impl<'a> Runner<'a> {
             concern: Concern::default(),
             stream: host.uevents()?,
             running: FuturesUnordered::new(),
+            patterns: Arc::default(),
             ledger: Ledger::default(),
             narrator: Narrator::new(observer, host.now()),
             journal: None,
@@ -240,13 +246,18 @@ impl<'a> Runner<'a> {
             }
             self.begin(steps, &seen.claims)?;
             let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
-            let wake = wake.map_or(deadline, |wake| wake.min(deadline));
+            let wake = wake.map_or(deadline, |wake| wake.max(now + self.rest()).min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
                 Wake::Something | Wake::Timer => {}
                 Wake::Cancelled => return Ok(Pursuit::Cancelled),
             }
         }
+    }
+
+    /// How long no look is made by the clock alone: where looking takes long the processors are busy, and with what is waited for.
+    fn rest(&self) -> Duration {
+        (self.look * 4).min(LONGEST_REST)
     }
 
     /// Sleeps until there is something to look at; a loop that gives way also ends when it is in another's.
@@ -282,15 +293,10 @@ impl<'a> Runner<'a> {
             let again = self.resumes || self.ledger.tries(&step).next().is_some();
             self.narrator.begins(now, &step);
             self.ledger.begin(step.clone(), now);
-            let context = Context {
-                host: self.host,
-                id: self.id,
-                chap: self.chap,
-                login: self.login,
-                flush: self.flush,
-                again,
-            };
+            let (host, id, chap, login, flush) = (self.host, self.id, self.chap, self.login, self.flush);
+            let patterns = Arc::clone(&self.patterns);
             self.running.push(Box::pin(async move {
+                let context = Context { host, id, chap, login, flush, patterns: &patterns, again };
                 let ending = act::perform(context, &step).await;
                 (step, ending)
             }));

@@ -12,7 +12,7 @@ use super::recipe::Recipe;
 
 /// Makes the initrd at `file` from the modules and the busybox of the root folder.
 pub fn make(recipe: &Recipe, root: &Path, modules: &Path, tree: &Path, file: &Path) -> Result<(), Failure> {
-    for folder in ["bin", "dev", "proc", "root", "modules"] {
+    for folder in ["bin", "dev", "proc", "sys", "root", "modules"] {
         let path = tree.join(folder);
         fs::create_dir_all(&path).context(|| format!("cannot make {}", path.display()))?;
     }

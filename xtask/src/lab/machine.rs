@@ -150,7 +150,7 @@ impl Drop for Machine {
 /// QEMU's arguments, but for the accelerator.
 fn arguments(image: &Image, disk: &Path, payload: &Path, console: &Path) -> Vec<String> {
     let kernel_line = "console=ttyS0 loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check \
-                       random.trust_cpu=on nokaslr audit=0";
+                       random.trust_cpu=on nokaslr audit=0 maxcpus=1";
     let drive = |id: &str, rest: &str| format!("if=none,id={id},cache=unsafe,{rest}");
     let words = [
         "-name bowline-lab -machine pc -smp 2 -m 1500 -nodefaults -display none -no-reboot",

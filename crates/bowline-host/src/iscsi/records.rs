@@ -5,7 +5,7 @@
 //! is a record; one made without a portal group tag is the *file* `nodes/IQN/IP,PORT`, and its interface stands
 //! inside. An IPv6 address is written without brackets. What does not fit is somebody else's and is passed over.
 
-use super::sessions::sessions_of;
+use super::sessions::sessions_at;
 use super::{Endpoint, IscsiError, exit, lock};
 use crate::host::{Host, HostError, Program};
 use crate::names::{Iface, Iqn, Portal};
@@ -103,31 +103,83 @@ pub fn secrets_missing(host: &dyn Host, record: &NodeRecord) -> Result<Vec<&'sta
     Ok([PASSWORD, PASSWORD_IN].into_iter().filter(|key| !has(key)).collect())
 }
 
+/// What iscsiadm writes for a portal of a target, before anybody has changed it. It is the same for every other portal of the target and
+/// interface, but for address and port (2.1.8 `idbm_create_rec`, `idbm_node_setup_from_conf`).
+pub struct Pattern {
+    directory: String,
+    /// iscsid.conf may have secrets in it.
+    record: zeroize::Zeroizing<Vec<u8>>,
+}
+
 /// `iscsiadm -m node -T IQN -p PORTAL -I IFACE -o new`, unless the record is there already: `-o new` overwrites
 /// one without a portal group tag, and puts a second one beside one that has it (2.1.8 `idbm_add_node`).
-/// The new record is the file `IP,PORT`, with the defaults of iscsid.conf; `-p PORTAL` finds it later.
+/// The new record is the file `IP,PORT`, with the defaults of iscsid.conf; `-p PORTAL` finds it later. What it is, where it was made.
 ///
 /// # Errors
 /// Also when another interface's record without a tag is in the place: iscsiadm would delete it.
-pub async fn create_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    for there in records_of(host, &endpoint.iqn)? {
+pub async fn create_record(
+    host: &dyn Host,
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Result<Option<Pattern>, IscsiError> {
+    for there in records_at(host, endpoint)? {
         if there.endpoint == *endpoint {
-            return Ok(());
+            return Ok(None);
         }
-        if there.endpoint.portal == endpoint.portal && there.tpgt.is_none() {
+        if there.tpgt.is_none() {
             let why = format!("the record of interface {} is in its place", there.endpoint.iface);
             return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
         }
     }
     exit::run(host, node(endpoint, &["-o", "new"], limit), &[]).await?;
-    match torn(host, endpoint)? {
-        None => Ok(()),
-        Some(path) => {
+    let mut pattern = None;
+    for NodeRecord { tpgt, path, .. } in records_of_endpoint(host, endpoint)? {
+        let Some(record) = read(host, &path)? else { continue };
+        if is_torn(&record) {
             let why =
                 format!("iscsiadm has left {path} unfinished; is the file system of the node database full?");
-            Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into())
+            return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
+        }
+        if let (None, Some((directory, _))) = (tpgt, path.rsplit_once('/')) {
+            pattern = Some(Pattern { directory: directory.to_owned(), record });
         }
     }
+    Ok(pattern)
+}
+
+/// Makes the record as iscsiadm would, from what it has written for another portal of the same target and interface. False, and
+/// nothing done, where the portal has a record of any interface: where ours goes then depends on iscsiadm's version (2.1.11
+/// `idbm_rec_write_old` puts it beside one with a tag). So it is where the pattern's directory has gone with its last record.
+///
+/// # Errors
+/// The lock was not free within `limit`; the database cannot be read or written.
+pub async fn copy_record(
+    host: &dyn Host,
+    pattern: &Pattern,
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Result<bool, IscsiError> {
+    let mut copied = false;
+    lock::under(host, limit, || {
+        if !records_at(host, endpoint)?.is_empty() || list(host, &pattern.directory)?.is_none() {
+            return Ok(());
+        }
+        let (address, port) = (endpoint.portal.address.to_string(), endpoint.portal.port.to_string());
+        let lines = [("node.conn[0].address", address.as_str()), ("node.conn[0].port", port.as_str())];
+        let path = format!("{}/{address},{port}", pattern.directory);
+        host.replace_file(&path, &edited(&pattern.record, &lines))?;
+        copied = true;
+        Ok(())
+    })
+    .await?;
+    Ok(copied)
+}
+
+/// The records of every interface at an endpoint's portal.
+fn records_at(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
+    let mut records = records_of(host, &endpoint.iqn)?;
+    records.retain(|record| record.endpoint.portal == endpoint.portal);
+    Ok(records)
 }
 
 /// Edits settings and secrets into the record, all of them or none, under open-iscsi's own lock: a file less to execute
@@ -179,8 +231,7 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
         return Ok(());
     }
     lock::under(host, limit, || {
-        if sessions_of(host, |iqn| *iqn == endpoint.iqn)?.iter().any(|session| session.endpoint == *endpoint)
-        {
+        if !sessions_at(host, endpoint)?.is_empty() {
             let why = "a session uses it";
             return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
         }
@@ -202,17 +253,10 @@ fn records_of_endpoint(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeR
     Ok(records)
 }
 
-/// The file of an endpoint's record that was not written to its end: every whole one ends with a comment that says so
-/// (2.1.8 `idbm_print`). iscsiadm does not look at whether its writes succeeded.
-fn torn(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<String>, IscsiError> {
-    for record in records_of_endpoint(host, endpoint)? {
-        if let Some(text) = read(host, &record.path)?
-            && !text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"# END RECORD"))
-        {
-            return Ok(Some(record.path));
-        }
-    }
-    Ok(None)
+/// Whether a record was not written to its end: every whole one ends with a comment that says so (2.1.8 `idbm_print`). iscsiadm does
+/// not look at whether its writes succeeded.
+fn is_torn(record: &[u8]) -> bool {
+    !record.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"# END RECORD"))
 }
 
 /// An iscsiadm call about one record. It works on the database, so at its limit it is left running.

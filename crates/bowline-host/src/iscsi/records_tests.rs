@@ -131,6 +131,47 @@ fn settings_and_secrets_are_edited_in_one_go_and_what_is_so_already_is_not_writt
     assert!(block_on(write_record(&host, &endpoint("10.0.0.1:3260"), &broken, None, LIMIT)).is_err());
 }
 
+fn pattern() -> Pattern {
+    Pattern { directory: path("").trim_end_matches('/').into(), record: RECORD.as_bytes().to_vec().into() }
+}
+
+/// It is what iscsiadm would have made, so it is found by its own portal, and says nothing of the other's.
+#[test]
+fn a_copy_differs_from_its_pattern_in_address_and_port_alone() {
+    let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
+    for (portal, name) in [("10.0.0.2:3261", "10.0.0.2,3261"), ("[fd00::1]:3260", "fd00::1,3260")] {
+        let endpoint = endpoint(portal);
+        assert!(block_on(copy_record(&host, &pattern(), &endpoint, LIMIT)).unwrap());
+        let copies = records_of(&host, &endpoint.iqn).unwrap();
+        let copy = copies.iter().find(|record| record.endpoint == endpoint).unwrap();
+        assert_eq!((copy.path.as_str(), copy.tpgt), (path(name).as_str(), None));
+        let (address, port) = name.split_once(',').unwrap();
+        let expected = RECORD.replace("address = 10.0.0.1", &format!("address = {address}"));
+        assert_eq!(
+            host.text(&path(name)).unwrap(),
+            expected.replace("port = 3260", &format!("port = {port}"))
+        );
+    }
+    assert_eq!(host.log()[0], format!("lock {LOCK}"));
+}
+
+/// It goes with its last record (iscsiadm's removal and ours): single path lets go of one portal before it tries the next.
+#[test]
+fn where_the_directory_is_gone_iscsiadm_makes_it_anew() {
+    let host = FakeHost::default();
+    assert!(!block_on(copy_record(&host, &pattern(), &endpoint("10.0.0.2:3260"), LIMIT)).unwrap());
+    assert!(!host.log().iter().any(|line| line.starts_with("replace")));
+}
+
+#[test]
+fn where_the_portal_has_a_record_iscsiadm_is_left_to_find_the_place() {
+    for name in ["10.0.0.2,3260", "10.0.0.2,3260,1/iser"] {
+        let host = FakeHost::default().file(&path(name), RECORD);
+        assert!(!block_on(copy_record(&host, &pattern(), &endpoint("10.0.0.2:3260"), LIMIT)).unwrap());
+        assert!(!host.log().iter().any(|line| line.starts_with("replace")), "{name}");
+    }
+}
+
 #[test]
 fn what_exists_is_not_overwritten() {
     let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD);
@@ -143,8 +184,8 @@ fn what_exists_is_not_overwritten() {
 #[test]
 fn c1_a_record_that_the_full_database_cut_short_is_an_error_and_can_be_removed() {
     let cut = path("10.0.0.1,3260");
-    let host = FakeHost::default().file(&cut, "").ends(0, "");
-    assert!(torn(&host, &endpoint("10.0.0.1:3260")).unwrap().is_some());
+    let host = FakeHost::default().file(&cut, "");
+    assert!(is_torn(b"") && is_torn(&RECORD.as_bytes()[..RECORD.len() / 2]) && !is_torn(RECORD.as_bytes()));
     block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
     assert_eq!(host.text(&cut), None);
 }

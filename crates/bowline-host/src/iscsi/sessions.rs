@@ -45,11 +45,37 @@ const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 /// # Errors
 /// sysfs cannot be read for another reason than absence.
 pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<Session>, IscsiError> {
+    sessions(host, &wanted, &|_| true)
+}
+
+/// The sessions made from an endpoint, as [`sessions_of`]. Of those through other portals less is read.
+///
+/// # Errors
+/// As [`sessions_of`].
+pub fn sessions_at(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<Session>, IscsiError> {
+    let mut found = sessions(host, &|iqn| *iqn == endpoint.iqn, &|portal| *portal == endpoint.portal)?;
+    found.retain(|session| session.endpoint == *endpoint);
+    Ok(found)
+}
+
+/// Whether the kernel still has that session, in whatever state.
+///
+/// # Errors
+/// As [`sessions_of`].
+pub fn has_session(host: &dyn Host, sid: Sid) -> Result<bool, IscsiError> {
+    Ok(scsi_host_of(host, &format!("session{sid}"))?.is_some())
+}
+
+fn sessions(
+    host: &dyn Host,
+    of: &dyn Fn(&Iqn) -> bool,
+    at: &dyn Fn(&Portal) -> bool,
+) -> Result<Vec<Session>, IscsiError> {
     let mut sessions = Vec::new();
     for name in sysfs::list(host, SESSIONS)? {
         let sid = name.strip_prefix("session").and_then(|digits| digits.parse().ok());
         if let Some(sid) = sid {
-            sessions.extend(session(host, &name, Sid(sid), &wanted)?);
+            sessions.extend(session(host, &name, Sid(sid), of, at)?);
         }
     }
     sessions.sort_by_key(|session: &Session| session.sid);
@@ -60,24 +86,29 @@ fn session(
     host: &dyn Host,
     name: &str,
     sid: Sid,
-    wanted: &impl Fn(&Iqn) -> bool,
+    of: &dyn Fn(&Iqn) -> bool,
+    at: &dyn Fn(&Portal) -> bool,
 ) -> Result<Option<Session>, HostError> {
     let session = |attribute: &str| sysfs::attribute(host, &format!("{SESSIONS}/{name}/{attribute}"));
     let connection =
         |attribute: &str| sysfs::attribute(host, &format!("{CONNECTIONS}/connection{sid}:0/{attribute}"));
 
     let Some(iqn) = session("targetname")?.and_then(|text| text.parse().ok()) else { return Ok(None) };
-    if !wanted(&iqn) {
+    if !of(&iqn) {
         return Ok(None);
     }
-    let Some(scsi_host) = scsi_host_of(host, name)? else { return Ok(None) };
     let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
     let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
     let (Some(address), Some(port)) = (address, port) else { return Ok(None) };
+    let portal = Portal { address, port };
+    if !at(&portal) {
+        return Ok(None);
+    }
+    let Some(scsi_host) = scsi_host_of(host, name)? else { return Ok(None) };
     let Some(state) = session("state")? else { return Ok(None) };
     let iface = session("ifacename")?.and_then(|text| text.parse().ok()).unwrap_or_default();
 
-    let endpoint = Endpoint { iqn, portal: Portal { address, port }, iface };
+    let endpoint = Endpoint { iqn, portal, iface };
     Ok(Some(Session { sid, scsi_host, endpoint, state: state_of(&state) }))
 }
 

@@ -458,7 +458,7 @@ fn fail_path(sim: &Sim, name: &str) -> String {
     say(path.is_some())
 }
 
-/// The program `multipath`: the wwids file, and the removal of a map where the daemon does not run.
+/// The program `multipath`: the removal of a map where the daemon does not run.
 pub async fn program(sim: &Sim, args: &[String]) -> (i32, String) {
     let start = sim.with(|world| world.latency(5, 25));
     sim.sleep(start).await;
@@ -467,14 +467,6 @@ pub async fn program(sim: &Sim, args: &[String]) -> (i32, String) {
         _ => return (1, "multipath: usage\n".into()),
     };
     let done = match option {
-        "-a" => {
-            sim.with(|world| world.wwids.insert(of.to_owned()));
-            true
-        }
-        "-w" => {
-            sim.with(|world| world.wwids.remove(of));
-            true
-        }
         "-f" => del_map(sim, of) == "ok",
         _ => false,
     };

@@ -45,7 +45,7 @@ async fn prepare_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         _ => {
             (claim.made_record, claim.prepared) = (true, false);
             claims::store(context.host, &claim).map_err(of_state)?;
-            iscsi::create_record(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
+            context.patterns.make(context.host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi)?;
             record_of(context, endpoint)?
                 .ok_or_else(|| Ending::Failed("iscsiadm made the record, but it is not there".into()))?
         }
@@ -300,7 +300,9 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         Err(error) => return Err(of_iscsi(error)),
     };
     let limit = context.host.now() + Duration::from_secs(patience);
-    while !sessions_of(context, endpoint)?.is_empty() {
+    // To look whether it is still there takes a tenth of looking for all that there are.
+    let stays = || iscsi::has_session(context.host, session.sid).map_err(of_iscsi);
+    while stays()? || !sessions_of(context, endpoint)?.is_empty() {
         if context.host.now() > limit {
             return Err(failed);
         }
@@ -360,8 +362,7 @@ fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRec
 }
 
 pub(super) fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {
-    let sessions = iscsi::sessions_of(context.host, |iqn| *iqn == endpoint.iqn).map_err(of_iscsi)?;
-    Ok(sessions.into_iter().filter(|session| session.endpoint == *endpoint).collect())
+    iscsi::sessions_at(context.host, endpoint).map_err(of_iscsi)
 }
 
 /// Which failures of iscsiadm are worth another try: those of the database and of iscsid's absence. A login that

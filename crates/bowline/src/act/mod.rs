@@ -3,6 +3,7 @@
 
 mod endpoint;
 mod outlast;
+mod records;
 mod volume;
 
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::ledger::Ending;
 use crate::plan::Step;
 use crate::policy::LoginPolicy;
 
+pub(crate) use self::records::Patterns;
+
 /// What a step needs to know beside itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -27,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) login: LoginPolicy,
     /// Limit of one flush.
     pub(crate) flush: Duration,
+    /// Records that this verb has made.
+    pub(crate) patterns: &'a Patterns,
     /// Whether it was tried before, by this process or by one that has ended: what that began may still be under way.
     pub(crate) again: bool,
 }

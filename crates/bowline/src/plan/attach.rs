@@ -155,12 +155,12 @@ fn prove(draft: &mut Draft, map: &MapView, view: &View<'_>) -> bool {
             draft.want(view, read_step(map), 10, Duration::from_millis(250))
         }
         _ => {
-            let (wake, name) = (view.now + Duration::from_millis(500), &map.map.name);
+            let name = &map.map.name;
             let what = match map.node {
                 true => format!("map {name} to become usable"),
                 false => format!("udev to make /dev/mapper/{name} a link to the map"),
             };
-            draft.wait(what, Some(wake));
+            draft.wait(what, Some(view.next_look()));
             true
         }
     }

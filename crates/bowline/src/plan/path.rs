@@ -136,24 +136,24 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         return Some(Progress::Waits { what: format!("log in to {endpoint}"), wake: None });
     }
     if view.ledger.last(&step).is_none()
-        && let Some(until) = anothers_login(goal, endpoint, view)
+        && let Some((ready, until)) = anothers_login(goal, endpoint, view)
     {
         met!(AnothersLogin);
         // Many volumes of one target at once: one login brings the session for all of them.
-        let wake = Some(until.min(view.now + Duration::from_millis(250)));
+        let wake = Some(until.min(view.watch(ready)));
         return Some(Progress::Waits { what: format!("another volume's login to {endpoint}"), wake });
     }
     match view.ledger.last(&step) {
-        Some((_, Ending::Ok)) if session.is_some() => {
+        Some((when, Ending::Ok)) if session.is_some() => {
             met!(SessionComesBack);
             // It was up, and lost its connection: iscsid gets it back by itself, and a login would change nothing.
-            let wake = Some(view.now + Duration::from_millis(250));
+            let wake = Some(view.watch(when));
             Some(Progress::Waits { what: format!("iscsid to bring back the session to {endpoint}"), wake })
         }
         Some((when, Ending::Ok | Ending::Skipped(_))) if view.now < landing(goal, path, when, view) => {
             met!(LoginMayLand);
             // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
-            let wake = Some(view.now + Duration::from_millis(50));
+            let wake = Some(view.watch(when));
             Some(Progress::Waits { what: format!("the session to {endpoint}"), wake })
         }
         Some((_, Ending::Ok | Ending::Skipped(_)))
@@ -173,15 +173,15 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
     }
 }
 
-/// Until when to wait for a login that another process has under way; a time that is farther away than any login takes stems
+/// Since when and until when to wait for a login that another process has under way; a time that is farther away than any login takes stems
 /// from another boot. One login is waited for, counted from when this path could have begun its own: at a dead
 /// portal another follows upon it, and each process is owed its rounds.
-fn anothers_login(goal: &Attach, endpoint: &Endpoint, view: &View<'_>) -> Option<Moment> {
+fn anothers_login(goal: &Attach, endpoint: &Endpoint, view: &View<'_>) -> Option<(Moment, Moment)> {
     let bound = goal.login.bound();
     let until = Moment(Duration::from_millis(view.claims.get(endpoint)?.login_until?));
     let ready = view.ledger.last(&Step::PrepareRecord(endpoint.clone())).map_or(goal.began, |(when, _)| when);
     let until = (until.since(view.now) <= bound).then(|| until.min(ready + bound))?;
-    (until > view.now).then_some(until)
+    (until > view.now).then_some((ready, until))
 }
 
 /// Until when a login that is not ours may land: as long as the session is there, as long as one login takes; while

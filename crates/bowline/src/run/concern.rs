@@ -68,14 +68,15 @@ impl Concern {
         Hctl::in_path(devpath).is_some_and(|hctl| self.disks.contains(&(hctl.host, hctl.lun)))
     }
 
-    /// Before the volume has a map, each may become its; but one that says that it is another volume's.
+    /// Before the volume has a map, each may become its; but one that says that it is another volume's, and the kernel's own events do not
+    /// say whose they are: a map cannot be used before udev is done with it, and udev says it then.
     fn has_map(&self, name: &str, event: &Uevent) -> bool {
         let uuid = event.dm_uuid.as_deref();
         let told = uuid.is_some_and(|uuid| self.uuids.contains(uuid));
         let anothers = uuid.is_some_and(|uuid| uuid.starts_with("mpath-")) && !self.uuids.is_empty();
         match &self.map {
             Some(map) => told || map.as_str() == name,
-            None => told || !anothers,
+            None => told || (event.processed && !anothers),
         }
     }
 }
@@ -121,6 +122,11 @@ mod tests {
             concern.has(&event("block", &format!("/devices/virtual/block/{name}"), uuid))
         };
         assert!(map(&concern, "dm-3", None));
+        let mut kernels = event("block", "/devices/virtual/block/dm-3", None);
+        if let UeventNotice::Event(event) = &mut kernels {
+            event.processed = false;
+        }
+        assert!(!concern.has(&kernels), "udev's follows");
         assert!(map(&concern, "dm-3", Some("mpath-3600")));
         assert!(map(&concern, "dm-3", Some("LVM-x")));
         assert!(!map(&concern, "dm-3", Some("mpath-3601")));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_host::host::{
-    Blocking, DmDevice, DmId, Ended, LockGuard, Program, Uevent, UeventNotice, UeventStream,
+    Blocking, DmDevice, DmId, Ended, LockGuard, Patch, Program, Uevent, UeventNotice, UeventStream,
 };
 use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Host, HostError, Moment};
@@ -267,10 +267,6 @@ impl Host for FakeHost {
         self.sleep(Duration::from_millis(20)).await;
         let code = match (program.name, program.args[0].as_str()) {
             ("iscsiadm", _) => self.iscsiadm(&program.args).await,
-            ("multipath", option @ ("-a" | "-w")) => {
-                self.change("wwids", |model| model.wwid_on_file = option == "-a");
-                0
-            }
             ("multipath", "-f") => {
                 self.change("multipath -f", |model| model.map = None);
                 0
@@ -411,11 +407,23 @@ impl Host for FakeHost {
 
     fn replace_file(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
         self.host_call("replace", path)?;
-        let n = self.state().model.records.keys().copied().find(|n| Model::record_path(*n) == path);
+        if self.state().model.records.is_empty() {
+            return Err(HostError::io("replace", path, io::ErrorKind::NotFound.into()));
+        }
+        let n = (1..=9).find(|n| Model::record_path(*n) == path);
         let text = String::from_utf8_lossy(bytes).into_owned();
         let settings = text.lines().filter_map(|line| line.split_once(" = "));
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         self.change("record", |model| drop(model.records.insert(n.expect("a record's file"), settings)));
+        Ok(())
+    }
+
+    fn patch_wwids(&self, change: &(dyn Fn(&[u8]) -> Vec<Patch> + Sync)) -> io::Result<()> {
+        self.call()?;
+        let mut content = self.read("/etc/multipath/wwids")?;
+        change(&content).iter().for_each(|patch| patch.apply(&mut content));
+        let on = content.starts_with(b"/");
+        self.change("wwids", |model| model.wwid_on_file = on);
         Ok(())
     }
 

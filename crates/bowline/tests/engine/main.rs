@@ -85,6 +85,8 @@ fn c2_c3_four_portals_make_one_map_and_nothing_is_left_after_it() {
     assert_eq!(attached.device_node, "/dev/mapper/mpatha");
     assert_eq!((attached.paths.len(), attached.failed_paths.len(), attached.changed), (4, 0, true));
     assert_eq!(host.state().most_logins, 4, "C2");
+    let made = host.state().log.iter().filter(|line| line.ends_with("-o new")).count();
+    assert_eq!(made, 1, "iscsiadm makes one record of a target, those for its other portals are copies");
     let detached = detach(&host, &[1, 2, 3, 4]).unwrap();
     assert_eq!(detached.outcome, Outcome::Clean);
     assert_eq!(host.state().model, Model::default());

@@ -231,8 +231,7 @@ fn advance(
         draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(verified + patience));
     } else if !map.has(block.number) && !device.udev_done() {
         // multipathd takes the identity from udev's record: before that it would only keep the path as an orphan.
-        let wake = Some(view.now + Duration::from_millis(500));
-        draft.wait(format!("udev to finish with {}", block.name), wake);
+        draft.wait(format!("udev to finish with {}", block.name), Some(view.next_look()));
     } else if !map.has(block.number) && device.device.wwid.is_some() {
         met!(TellPath);
         let step = Step::AddPath(block.name.clone());
@@ -254,7 +253,7 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
     let is_known = |device: &DeviceView| device.udev_done() && device.device.wwid.as_ref() == Some(wwid);
     let Some((_, block)) = disks.iter().find(|(device, _)| is_known(device)) else {
         if !disks.is_empty() {
-            draft.wait("udev to finish with the first disk", Some(view.now + Duration::from_millis(500)));
+            draft.wait("udev to finish with the first disk", Some(view.next_look()));
         }
         return;
     };

@@ -28,7 +28,6 @@ pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view
     }
     for (path, progress) in progress {
         let mut draft = Draft::default();
-        let wake = Some(view.now + Duration::from_millis(500));
         let spent = match progress {
             Progress::Needs(step) => {
                 draft.steps.push(step.clone());
@@ -39,7 +38,7 @@ pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view
                 false
             }
             Progress::Present(device) if !device.udev_done() => {
-                draft.wait("udev to finish with the disk", wake);
+                draft.wait("udev to finish with the disk", Some(view.next_look()));
                 false
             }
             Progress::Present(device) => match usable_single(&mut draft, device, view) {

@@ -177,6 +177,17 @@ fn c5_the_map_is_made_from_whichever_disk_udev_knows() {
     assert_eq!(steps(world.attach(&attach_to(&[1, 2]))), [add_map()]);
 }
 
+/// C5: whatever is waited for is looked for without an event as well, but ever less often while nothing happens.
+#[test]
+fn c5_udev_is_looked_for_less_and_less_often() {
+    let world = World::new().ok(login(1)).scanned(1).with_disk(1, |disk| disk.udev = None).on_file();
+    for (after, pause) in [(0, 500), (1000, 500), (4000, 2000), (10_000, 5000), (60_000, 5000)] {
+        let world = world.clone().after_ms(after);
+        let Decision::Act { steps, wake, .. } = world.attach(&attach_to(&[1])) else { panic!("it waits") };
+        assert_eq!((steps, wake), (Vec::new(), Some(world.now + Duration::from_millis(pause))), "{after} ms");
+    }
+}
+
 #[test]
 fn c7_a_disk_that_cannot_be_read_is_no_error_by_itself() {
     let world = World::new().scanned(1).failed(read_disk(1)).scanned(2).map(&[1, 2]).ok(read_map());
