@@ -94,8 +94,14 @@ enum Wake {
 /// is looked at once. So looking never takes more than a third of the time, however busy the host is.
 const BURST: Duration = Duration::from_millis(8);
 
-/// Retries and limits of the planner are met at most this much late.
+/// How long no look is made by the clock alone, and with it how late the planner's own times are met at most.
 const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// Where a look takes long the processors are busy, and with what an attach waits for: looking is then left to events, but for a fifth
+/// of the time, or for what is left of it in eight parts.
+fn rest(look: Duration, left: Duration) -> Duration {
+    (look * 4).min(LONGEST_REST).min(left / 8)
+}
 
 type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Step, Ending)> + Send + 'a>>>;
 
@@ -246,18 +252,17 @@ impl<'a> Runner<'a> {
             }
             self.begin(steps, &seen.claims)?;
             let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
-            let wake = wake.map_or(deadline, |wake| wake.max(now + self.rest()).min(deadline));
+            let rest = match &goal {
+                Goal::Attach(_) => rest(self.look, deadline.since(now)),
+                Goal::Detach(_) => Duration::ZERO,
+            };
+            let wake = wake.map_or(deadline, |wake| wake.max(now + rest).min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
                 Wake::Step(step, ending) => self.end(&step, ending),
                 Wake::Something | Wake::Timer => {}
                 Wake::Cancelled => return Ok(Pursuit::Cancelled),
             }
         }
-    }
-
-    /// How long no look is made by the clock alone: where looking takes long the processors are busy, and with what is waited for.
-    fn rest(&self) -> Duration {
-        (self.look * 4).min(LONGEST_REST)
     }
 
     /// Sleeps until there is something to look at; a loop that gives way also ends when it is in another's.
@@ -409,5 +414,19 @@ impl<'a> Runner<'a> {
                 self.end(&step, ending);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_a_part_of_what_is_left() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest(ms(1), ms(60_000)), ms(4));
+        assert_eq!(rest(ms(3000), ms(60_000)), LONGEST_REST);
+        assert_eq!(rest(ms(250), ms(800)), ms(100));
+        assert_eq!(rest(ms(250), ms(0)), ms(0));
     }
 }

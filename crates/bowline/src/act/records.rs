@@ -35,7 +35,7 @@ impl Patterns {
         let Either::Left((mut pattern, _)) = select(slot.lock(), patience).await else {
             return iscsi::create_record(host, endpoint, limit).await.map(drop);
         };
-        // One that could not be copied is kept no longer: the next try is iscsiadm's.
+        // Where copying fails it is kept no longer: the next try is iscsiadm's.
         let known = pattern.take();
         let copied = match &known {
             Some(known) => iscsi::copy_record(host, known, endpoint, limit).await?,

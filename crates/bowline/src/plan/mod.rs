@@ -154,13 +154,14 @@ impl View<'_> {
         self.claims.get(endpoint).is_some_and(|claim| claim.users.contains(self.id))
     }
 
-    /// When to look again for what no event tells of: an eighth of the time that it has been waited for later.
+    /// When to look again for a session that another process's login may bring up, which no event tells of: later by an eighth of
+    /// the time that it has been waited for.
     pub(crate) fn watch(&self, since: Moment) -> Moment {
-        self.now + (self.now.since(since) / 8).clamp(Duration::from_millis(50), Duration::from_secs(2))
+        self.now + (self.now.since(since) / 8).clamp(Duration::from_millis(100), Duration::from_secs(2))
     }
 
     /// When to look again although an event should tell: one may be lost, and in a network namespace of its own a process hears
-    /// none of udev's. The longer no step has ended the less often, since who looks takes the processors from those it waits for.
+    /// none of udev's. The longer ago a step has ended the less often, since who looks takes the processors from those it waits for.
     pub(crate) fn next_look(&self) -> Moment {
         let quiet = self.ledger.last_end().map_or(Duration::ZERO, |end| self.now.since(end));
         self.now + (quiet / 2).clamp(Duration::from_millis(500), Duration::from_secs(5))

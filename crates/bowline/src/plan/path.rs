@@ -144,16 +144,16 @@ fn logged_in<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Option<Pr
         return Some(Progress::Waits { what: format!("another volume's login to {endpoint}"), wake });
     }
     match view.ledger.last(&step) {
-        Some((when, Ending::Ok)) if session.is_some() => {
+        Some((_, Ending::Ok)) if session.is_some() => {
             met!(SessionComesBack);
             // It was up, and lost its connection: iscsid gets it back by itself, and a login would change nothing.
-            let wake = Some(view.watch(when));
+            let wake = Some(view.now + Duration::from_millis(250));
             Some(Progress::Waits { what: format!("iscsid to bring back the session to {endpoint}"), wake })
         }
         Some((when, Ending::Ok | Ending::Skipped(_))) if view.now < landing(goal, path, when, view) => {
             met!(LoginMayLand);
             // Another's login, or iscsid's own recovery, may bring the session up; state changes send no event.
-            let wake = Some(view.watch(when));
+            let wake = Some(view.watch(when).min(landing(goal, path, when, view)));
             Some(Progress::Waits { what: format!("the session to {endpoint}"), wake })
         }
         Some((_, Ending::Ok | Ending::Skipped(_)))

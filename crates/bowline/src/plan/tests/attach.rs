@@ -177,7 +177,7 @@ fn c5_the_map_is_made_from_whichever_disk_udev_knows() {
     assert_eq!(steps(world.attach(&attach_to(&[1, 2]))), [add_map()]);
 }
 
-/// C5: whatever is waited for is looked for without an event as well, but ever less often while nothing happens.
+/// C5: udev's end is looked for without an event as well, but ever less often while nothing happens.
 #[test]
 fn c5_udev_is_looked_for_less_and_less_often() {
     let world = World::new().ok(login(1)).scanned(1).with_disk(1, |disk| disk.udev = None).on_file();

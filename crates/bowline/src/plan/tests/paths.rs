@@ -217,7 +217,11 @@ fn b2_another_s_login_is_waited_for_as_long_as_the_claim_says() {
     world.claims.get_mut(&endpoint(1)).unwrap().login_until = Some(until);
     let world = world.ended(login(1), Ending::Skipped("session exists".into()));
     let goal = attach_to(&[1]);
-    assert!(matches!(of(&world.clone().after_ms(3500), &goal, 1), Progress::Waits { wake: Some(_), .. }));
+    for (after, pause) in [(0, 100), (2000, 250), (3900, 100)] {
+        let world = world.clone().after_ms(after);
+        let Progress::Waits { wake, .. } = of(&world, &goal, 1) else { panic!("it waits") };
+        assert_eq!(wake, Some(world.now + Duration::from_millis(pause)), "{after} ms");
+    }
     assert_eq!(of(&world.after_ms(5000), &goal, 1), Progress::Needs(login(1)));
 }
 
