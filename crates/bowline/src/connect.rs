@@ -239,7 +239,7 @@ async fn pursue_stubbornly(runner: &mut Runner<'_>, goal: &Detach, end: Moment) 
 }
 
 fn left_behind(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> Vec<String> {
-    detach::leftovers(goal, &runner.view(seen))
+    detach::leftovers(&runner.found_out(goal.clone()), &runner.view(seen))
 }
 
 fn out_of_time(limit: Duration, waiting: Vec<String>) -> Error {

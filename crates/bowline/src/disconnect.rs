@@ -57,7 +57,7 @@ pub async fn disconnect(
         runner.journal = Some(journal);
     }
     let pursued = runner.pursue(Goal::Detach(goal.clone()), end, &mut cancel).await;
-    goal.wwid = goal.wwid.or_else(|| runner.identity.clone());
+    goal = runner.found_out(goal);
     let pursuit = match pursued {
         Ok(pursuit) => pursuit,
         Err(error) => {

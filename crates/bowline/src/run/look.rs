@@ -149,6 +149,14 @@ impl Runner<'_> {
         Ok(known || !seen.topology.foreign_maps.iter().any(is_it))
     }
 
+    /// A detach with what its pursuit has found out: whose volume it is, and what came in beside it. Only with that can be
+    /// told what is left.
+    pub(crate) fn found_out(&self, mut goal: Detach) -> Detach {
+        goal.wwid = goal.wwid.or_else(|| self.identity.clone());
+        goal.beside.extend(self.journal.iter().flat_map(|journal| journal.beside.clone()));
+        goal
+    }
+
     /// What is there now and will lead nowhere once the disks are gone: identities beside the volume's, users, layers.
     fn note_detaching(&mut self, goal: &mut Detach, seen: &mut Seen) -> Result<(), Error> {
         let view = self.view(seen);
