@@ -16,7 +16,7 @@ calls=clone,clone3,vfork,rename,renameat,renameat2,unlink,unlinkat,link,linkat,p
 # Kills the verb at its call number N; false when it made fewer.
 killed_at() { # N VERB
     local code=0
-    strace -qq -o /tmp/trace -e trace=none -e "inject=$calls:signal=KILL:when=$1" \
+    strace -qq -o /tmp/trace -e "trace=$calls" -e "inject=$calls:signal=KILL:when=$1" \
         bowline "$2" "$file" --json --progress none >"$answer" || code=$?
     [ "$code" != 0 ] || return 1
     [ "$code" = 137 ] || fail "$2, killed at call $1: expected it to be killed, saw exit code $code: $(cat "$answer")"

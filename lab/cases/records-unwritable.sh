@@ -18,27 +18,31 @@ for state in readonly full; do
         no_leftovers
     done
     lab $state off
-    connect_all 1
-    write_pattern "$(field .device_node)" $state
-    step "a disconnect with the records $state"
-    lab $state on
-    begin disconnect 1 --deadline 60s
-    ended 60
-    expect_host '.maps == [] and .scsi_devices == []'
-    [ "$code" = 0 ] || expect_json '.error.kind == "leftovers" and any(.error.leftovers[]; startswith("node record"))'
-    lab $state off
+    connect 1
     disconnect 1
-    no_leftovers
-    connect_all 1
-    verify_pattern "$(field .device_node)" $state
-    disconnect 1
-    no_leftovers
 done
 
-step "records on a file system of their own"
+connect_all 1
+write_pattern "$(field .device_node)" readonly
+step "a disconnect with the records read-only"
+lab readonly on
+begin disconnect 1 --deadline 60s
+ended 60
+[ "$code" = 4 ] || fail "expected exit code 4, saw $code"
+expect_json 'all(.error.leftovers[]; startswith("node record")) and (.error.leftovers | length) == 4'
+expect_host '.maps == [] and .scsi_devices == [] and .sessions == []'
+lab readonly off
+disconnect 1
+no_leftovers
+
+step "records on a file system of their own, which is full when they go: that takes no room"
 mkdir -p "$nodes"
-mount -t tmpfs tmpfs "$nodes"
+mount -t tmpfs -o size=256k tmpfs "$nodes"
 at_end umount "$nodes"
 connect_all 1
+verify_pattern "$(field .device_node)" readonly
+! dd if=/dev/zero of="$nodes/filler" bs=4k 2>/dev/null || fail "the file system is never full"
 disconnect 1
+expect_json '.outcome == "clean"'
+rm "$nodes/filler"
 no_leftovers
