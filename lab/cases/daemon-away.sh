@@ -1,9 +1,9 @@
 #!/bin/bash
 # A disconnect while iscsid is away takes apart all that needs no iscsid and names what is left; while multipathd is away
-# it is clean all the same.
+# it is clean all the same. A connect in whose middle one of them goes for good ends by its deadline and says truly what is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: D4 D9 B7
-# limit: 300s
+# proves: C1 D4 D9 B7
+# limit: 600s
 # soak
 . /lab/lib.sh
 
@@ -34,3 +34,21 @@ lab start multipathd
 no_leftovers
 connect_all 1
 disconnect 1
+
+for daemon in iscsid multipathd; do
+    for stage in path_logging_in path_logged_in device_appeared; do
+        step "$daemon goes in a connect after $stage"
+        begin connect 1 --deadline 40s
+        tells $stage
+        lab stop $daemon
+        at_end lab start $daemon
+        ended 40
+        truthful
+        lab start $daemon
+        [ "$code" = 3 ] || disconnect 1
+        no_leftovers
+        connect_all 1
+        disconnect 1
+        no_leftovers
+    done
+done

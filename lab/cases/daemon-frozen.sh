@@ -1,9 +1,9 @@
 #!/bin/bash
-# A connect in whose middle iscsid or multipathd stops answering ends by its deadline and says truly what is left; once the
-# daemon goes on, connect works, and disconnect leaves nothing.
+# A connect or a disconnect in whose middle iscsid or multipathd stops answering ends by its deadline and says truly what is left;
+# once the daemon goes on, connect works, and disconnect leaves nothing.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 B7
-# limit: 300s
+# limit: 600s
 # soak
 . /lab/lib.sh
 
@@ -33,3 +33,28 @@ frozen() { # DAEMON WORDS [EVENT]
 
 frozen iscsid 'iscsid|iscsiadm'
 frozen multipathd multipath path_logged_in
+
+frozen_in_disconnect() { # DAEMON EVENT
+    connect_all 1
+    write_pattern "$(field .device_node)" "$1-$2"
+    step "$1 stands still in a disconnect after $2"
+    begin disconnect 1 --deadline 40s
+    tells "$2"
+    lab freeze "$1"
+    at_end lab thaw "$1"
+    ended 40
+    truthful
+    lab thaw "$1"
+    disconnect 1
+    no_leftovers
+    connect_all 1
+    verify_pattern "$(field .device_node)" "$1-$2"
+    disconnect 1
+    no_leftovers
+}
+
+for daemon in iscsid multipathd; do
+    for stage in flushing map_removing device_deleting path_logging_out; do
+        frozen_in_disconnect $daemon $stage
+    done
+done

@@ -71,7 +71,7 @@ with_data() {
 }
 
 for dead in "1" "1 2 3 4"; do
-    for stage in path_logged_in device_appeared map_requested path_joined; do
+    for stage in path_logged_in device_appeared path_joined; do
         in_connect "$dead" $stage
     done
     for stage in flushing map_removing device_deleting path_logging_out; do

@@ -21,7 +21,7 @@ unreachable() {
     began=$SECONDS
     expect_exit 5 disconnect 4 --flush-timeout 4s --deadline 30s
     [ $((SECONDS - began)) -le 31 ] || fail "expected the end by 30 s, saw it after $((SECONDS - began)) s"
-    expect_json '.error.kind == "refused" and (.error.message | contains("flush")) and .error.leftovers == []'
+    expect_json '.error.kind == "refused" and (.error.message | contains("cannot reach the target")) and .error.leftovers == []'
     expect_same "the host" "$before" "$(kept)"
 }
 unreachable cached

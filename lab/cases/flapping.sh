@@ -1,5 +1,5 @@
 #!/bin/bash
-# A portal that goes down and comes up every few seconds, silently or refusing, while a volume is connected, written to,
+# One portal after another that goes down and comes up every few seconds, silently or refusing, while a volume is connected, written to,
 # read back and disconnected: the map is made, the data is right, nothing is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C3 D3 D4 B1
@@ -9,12 +9,14 @@
 
 flap() {
     while :; do
-        for fault in "drop 100%" reject; do
-            # shellcheck disable=SC2086 # two words
-            lab $fault 2
-            sleep 3
-            lab heal
-            sleep 3
+        for portal in 2 1 3; do
+            for fault in "drop 100%" reject; do
+                # shellcheck disable=SC2086 # two words
+                lab $fault $portal
+                sleep 3
+                lab heal
+                sleep 3
+            done
         done
     done
 }

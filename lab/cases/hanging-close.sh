@@ -22,7 +22,7 @@ wait_until 20 "the writer hangs" hangs
 began=$SECONDS
 expect_exit 5 disconnect 1 --flush-timeout 4s --deadline 30s
 [ $((SECONDS - began)) -le 31 ] || fail "expected the end by 30 s, saw it after $((SECONDS - began)) s"
-expect_json '.error.kind == "refused" and .error.leftovers == []'
+expect_json '.error.kind == "refused" and .error.leftovers == [] and (.error.message | contains("a last close of map"))'
 expect_json '[.error.message] + .error.causes | any(contains("bowline-helper")) | not'
 expect_same "the host" "$before" "$(kept)"
 

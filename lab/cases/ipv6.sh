@@ -18,6 +18,10 @@ step "other spellings of an address are the same portal"
 lab connection 1 | jq '.data.target_portals |= map(sub("fd00"; "FD00") | sub("::2]"; ":0:0:0:2]"))' >/tmp/spelt.json
 connect_all /tmp/spelt.json
 expect_json '([.paths[].portal] | unique | length) == 4'
+step "and so is one without its port, or with the portal group"
+lab connection 1 | jq '.data.target_portals |= [.[0][:-5], .[1] + ",1", .[2], .[3] + ",1"]' >/tmp/short.json
+connect /tmp/short.json
+expect_json '.changed == false and ([.paths[].portal] | unique | length) == 4'
 connect 1
 expect_json '.changed == false'
 verify_pattern "$(field .device_node)" six
@@ -33,7 +37,7 @@ verify_pattern "$(field .device_node)" six
 lab heal
 map=$(field .map)
 four() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 4 ]; }
-wait_until 15 "all four paths were in the map" four
+wait_until 10 "all four paths were in the map" four
 disconnect 1
 expect_json '.outcome == "clean"'
 

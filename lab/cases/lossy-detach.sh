@@ -6,13 +6,23 @@
 # soak
 . /lab/lib.sh
 
+# Whether a program of udev's has the device open.
+read_by_udev() { compgen -G "/proc/[0-9]*/fd/*" | { xargs -r readlink 2>/dev/null || :; } | grep -xF "$1" >/dev/null; }
+
 for rate in 30% 50%; do
-    for readers in "of the connect" "of a change"; do
-        step "$rate lost, udev's readers $readers"
-        connect 1
+    for action in change add; do
+        step "$rate lost, and udev reads because of $action"
+        connect_all 1
         write_pattern "$(field .device_node)" "$rate"
+        udevadm settle
+        device=$(readlink -f "$(field .device_node)")
         lab drop $rate
-        [ "$readers" = "of the connect" ] || udevadm trigger -c change -s block
+        for ((try = 1; ; try++)); do
+            udevadm trigger -c $action -s block
+            # Whoever reads waits for what is lost; a reader that lost nothing is gone at once.
+            for ((look = 1; look <= 10; look++)); do ! read_by_udev "$device" || break 2; done
+            [ $try -lt 20 ] || fail "udev does not read $device for long"
+        done
         begin disconnect 1 --deadline 400s
         ended 400
         truthful

@@ -36,3 +36,11 @@ step "what was written is on the target"
 connect 1
 verify_pattern "$(field .device_node)" one
 disconnect 1
+
+step "one path alone makes a map as well"
+lab connection 1 --portals 2 >/tmp/one.json
+connect /tmp/one.json
+expect_json '.map != null and ([.paths[] | select(.state == "active") | .portal]) == ["10.0.2.2:3260"]'
+verify_pattern "$(field .device_node)" one
+disconnect /tmp/one.json
+no_leftovers

@@ -8,7 +8,7 @@
 
 traced() { # VERB CONNECTION [OPTION]…
     step "$1 under strace"
-    strace -f -qq -o /tmp/trace -e trace=execve,fork,vfork,clone,clone3 \
+    strace -f -qq -o /tmp/trace -e trace=execve,fork,vfork,clone,clone3,ioctl \
         bowline "$@" --json --progress none >"$answer" || fail "$1: $(cat "$answer")"
     # Every successful execve: process, its parent, program. A line may be cut in two, so names and results
     # are joined by process first.
@@ -21,6 +21,12 @@ traced() { # VERB CONNECTION [OPTION]…
     ' /tmp/trace >/tmp/started
     cat /tmp/started
     [ "$(grep -c ' bowline$' /tmp/started)" = 1 ] || fail "the trace does not show the command itself"
+}
+
+# The kernel and udev have asked the device already: bowline and its helper send no SCSI command of their own (C6).
+no_scsi_command() {
+    grep -q 'ioctl(.*DM_' /tmp/trace || fail "the trace shows no request"
+    ! grep -E 'SG_IO|SCSI_IOCTL' /tmp/trace || fail "SCSI commands are sent"
 }
 
 # What was started that is not of bowline's own.
@@ -45,8 +51,10 @@ expect_json '([.paths[] | select(.state == "active")] | length) == 4'
 [ "$(external)" = "$made" ] || fail "expected $made programs, saw $(external)"
 [ "$(grep -c ' iscsiadm$' /tmp/started)" = 5 ] || fail "expected iscsiadm once a portal, and once for the first record"
 helper_starts_nothing
+no_scsi_command
 
 traced disconnect "$(connection 1)"
 [ "$(external)" = 4 ] || fail "expected 1 program a portal, saw $(external)"
 [ "$(grep -c ' iscsiadm$' /tmp/started)" = 4 ] || fail "expected iscsiadm once a portal"
 helper_starts_nothing
+no_scsi_command

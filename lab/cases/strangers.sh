@@ -1,8 +1,9 @@
 #!/bin/bash
-# What others made stays exactly as they made it: records with values of their own, sessions, devices, maps.
+# What others made stays exactly as they made it: records with values of their own, sessions, devices, maps; a volume that they
+# have attached is refused.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: D4 C12 C15
-# limit: 90s
+# proves: D4 B3 C12 C15
+# limit: 150s
 . /lab/lib.sh
 
 step "an administrator attaches volume 11 by portals 1 and 2, and has a record of portal 3 with values of his own"
@@ -25,6 +26,17 @@ expect_json '([.paths[] | select(.state == "active")] | length) == 4'
 expect_host '(.sessions | length) == 4 and (.maps | length) == 2'
 disconnect 1
 expect_json '.outcome == "clean"'
+expect_same "the administrator's host" "$before" "$(state)"
+verify_pattern "/dev/mapper/$map" his
+
+step "his volume is his, by the portals he uses and by others: his map would take our paths, and could not be given back"
+lab connection 11 --portals 2,4 >/tmp/his.json
+expect_exit 7 connect /tmp/his.json
+expect_json '.error.leftovers == []'
+expect_same "the administrator's host" "$before" "$(state)"
+lab connection 11 --portals 3,4 >/tmp/his.json
+expect_exit 7 connect /tmp/his.json
+expect_json ".error.leftovers == [] and (.error.message | contains(\"$map\"))"
 expect_same "the administrator's host" "$before" "$(state)"
 verify_pattern "/dev/mapper/$map" his
 

@@ -101,11 +101,13 @@ impl SimHost {
     ) -> Result<Vec<u8>, HostError> {
         let answer: Arc<Mutex<Option<io::Result<()>>>> = Arc::default();
         let (told, sim, wanted) = (answer.clone(), self.sim.clone(), operation.clone());
+        doom(&sim, operation, true);
         self.sim.spawn(async move {
             let start = sim.with(|world| world.latency(1, 3));
             sim.sleep(delay + start).await;
             if Arc::strong_count(&told) == 1 {
                 // It was given up before it began: its process is killed.
+                doom(&sim, &wanted, false);
                 return;
             }
             let result = perform(&sim, wanted).await;
@@ -173,18 +175,31 @@ async fn write_sysfs(sim: &Sim, path: &str, text: &str) -> Result<(), i32> {
                 }
             }
         }
-        ["sys", "class", "scsi_device", hctl, "device", attribute] => {
-            let mut numbers = hctl.split(':').map(|number| number.parse::<u64>().unwrap_or(u64::MAX));
-            let (host, lun) = (numbers.next().unwrap_or(u64::MAX), numbers.nth(2).unwrap_or(u64::MAX));
-            let id = sim.with(|world| world.disk_at(host as u32, lun).map(|disk| disk.id));
-            let id = id.ok_or(blocks::ENOENT)?;
-            match *attribute {
-                "delete" => model::begin_delete(sim, id).await,
-                _ => Err(blocks::ENOENT),
-            }
+        ["sys", "class", "scsi_device", hctl, "device", "delete"] => {
+            let id = sim.with(|world| disk_of(world, hctl)).ok_or(blocks::ENOENT)?;
+            model::begin_delete(sim, id).await
         }
         _ => Err(blocks::ENOENT),
     }
+}
+
+fn disk_of(world: &World, hctl: &str) -> Option<u64> {
+    let mut numbers = hctl.split(':').map(|number| number.parse::<u64>().unwrap_or(u64::MAX));
+    let (host, lun) = (numbers.next().unwrap_or(u64::MAX), numbers.nth(2).unwrap_or(u64::MAX));
+    world.disk_at(host as u32, lun).map(|disk| disk.id)
+}
+
+/// From the engine's last look until the kernel has the write to `delete`, anybody may open the disk; the engine cannot
+/// know of it, and the data of whoever does so while it is being detached is nobody's promise.
+fn doom(sim: &Sim, operation: &Blocking, doomed: bool) {
+    let Blocking::WriteSysfs { path, .. } = operation else { return };
+    let hctl =
+        path.strip_prefix("/sys/class/scsi_device/").and_then(|path| path.strip_suffix("/device/delete"));
+    let Some(hctl) = hctl else { return };
+    sim.with(|world| {
+        let disk = disk_of(world, hctl).and_then(|id| world.disks.get_mut(&id));
+        disk.into_iter().for_each(|disk| disk.doomed = doomed);
+    });
 }
 
 /// A subscription.

@@ -8,6 +8,7 @@ mod header;
 mod results;
 mod schedule;
 mod soak;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,6 +22,7 @@ pub use self::header::Case;
 pub use self::results::{Line, read};
 pub use self::schedule::side_by_side;
 pub use self::soak::{CAMPAIGNS, SoakArgs, main as soak};
+pub use self::sources::Sources;
 
 use self::results::Results;
 use super::steps::Steps;
@@ -48,7 +50,7 @@ pub struct CasesArgs {
     /// With this target, whatever the cases ask for; where none is named, those cases that any target can serve
     #[arg(long, value_enum)]
     target: Option<Target>,
-    /// Not again what has passed at this very commit
+    /// Not again what has passed with the very same sources
     #[arg(long)]
     resume: bool,
     /// So many guests side by side
@@ -121,7 +123,7 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
     let all = cases.len();
     cases.retain(|case| !results.has(&case.name));
     if cases.len() < all {
-        println!("lab: {} of {all} cases have passed at this commit", all - cases.len());
+        println!("lab: {} of {all} cases have passed with the same sources", all - cases.len());
     }
     let results = run(&cases, args.jobs.get(), &logs, results)?;
     println!("lab: {} of {all} cases passed; their output is in {name}", results.passed());

@@ -24,7 +24,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use lab_wire::{Backend, Failure, Family, Spec, Target};
 
 pub use self::binaries::Programs;
-pub use self::cases::{CAMPAIGNS, Case, Line, all as all_cases, read as results_of, side_by_side};
+pub use self::cases::{CAMPAIGNS, Case, Line, Sources, all as all_cases, read as results_of, side_by_side};
 pub use self::follow::{Stream, Verdict, follow};
 pub use self::machine::Place;
 pub use self::payload::{Brought, Script};

@@ -1,5 +1,6 @@
 //! What ran on the real kernel: the laboratory's cases, as their headers have them, and how they ended.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use lab_wire::Failure;
@@ -19,6 +20,8 @@ pub(super) struct RealCase {
     /// Only `make soak` runs it.
     pub(super) soak: bool,
     pub(super) passed: Option<bool>,
+    /// What it depends on is not what it was then.
+    pub(super) older: bool,
 }
 
 /// Every case of the laboratory, in the guest it asks for.
@@ -29,6 +32,8 @@ pub(super) struct Kernel {
     pub(super) ran: bool,
     /// A line on each campaign of `make soak`.
     pub(super) elsewhere: Vec<String>,
+    /// The cases that failed, wherever they ran.
+    pub(super) failed: BTreeSet<String>,
 }
 
 impl Kernel {
@@ -37,18 +42,23 @@ impl Kernel {
         let results = |file: &str| lab::results_of(&repo.join(file));
         let (short, soak) = (results(SHORT)?, results(SOAK)?);
         let ran = short.is_some();
+        let mut failed = failures(short.as_deref().unwrap_or_default(), "`make test`");
         let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
-        let cases = lab::all_cases()?.into_iter().map(|case| joined(case, &lines)).collect();
+        let sources = lab::Sources::read(repo);
+        let now = |case: &str| sources.as_ref()?.of(case);
+        let cases = lab::all_cases()?.into_iter().map(|case| joined(case, &lines, &now)).collect();
         let mut elsewhere = Vec::new();
         for campaign in &lab::CAMPAIGNS {
-            elsewhere.push(told(campaign.name, results(&campaign.file())?));
+            let lines = results(&campaign.file())?;
+            failed.extend(failures(lines.as_deref().unwrap_or_default(), campaign.name));
+            elsewhere.push(told(campaign.name, lines));
         }
-        Ok(Self { cases, ran, elsewhere })
+        Ok(Self { cases, ran, elsewhere, failed })
     }
 
-    /// The cases that prove it and passed.
+    /// The cases that prove it and passed, with what is there now.
     pub(super) fn passed(&self, id: &str) -> impl Iterator<Item = &RealCase> {
-        self.of(id).filter(|case| case.passed == Some(true))
+        self.of(id).filter(|case| case.passed == Some(true) && !case.older)
     }
 
     /// Every id that a case that passed names.
@@ -59,7 +69,11 @@ impl Kernel {
     /// What became of the cases that would have proved it.
     pub(super) fn why_not(&self, id: &str) -> String {
         let ending = |case: &RealCase| {
-            let what = if case.passed.is_some() { "failed" } else { "has not run" };
+            let what = match case.passed {
+                Some(true) => "has passed with older sources only",
+                Some(false) => "failed",
+                None => "has not run",
+            };
             format!("case {} {what}", case.name)
         };
         let endings: Vec<String> = self.of(id).map(ending).collect();
@@ -75,13 +89,19 @@ impl Kernel {
 }
 
 /// What it proves is what it proved when it ran: a header that was changed since proves nothing more.
-fn joined(case: Case, lines: &[Line]) -> RealCase {
+fn joined(case: Case, lines: &[Line], now: &dyn Fn(&str) -> Option<String>) -> RealCase {
     let line = lines.iter().find(|line| line.case == case.name);
     let proves = match line {
         Some(line) => case.proves.into_iter().filter(|id| line.proves.contains(id)).collect(),
         None => case.proves,
     };
-    RealCase { name: case.name, proves, soak: case.soak, passed: line.map(|line| line.passed) }
+    let older = line.is_some_and(|line| line.sources != now(&case.name));
+    RealCase { name: case.name, proves, soak: case.soak, passed: line.map(|line| line.passed), older }
+}
+
+fn failures(lines: &[Line], campaign: &str) -> BTreeSet<String> {
+    let failed = lines.iter().filter(|line| !line.passed);
+    failed.map(|line| format!("{} of {campaign}", line.case)).collect()
 }
 
 /// How a campaign went, in a line.
@@ -97,7 +117,13 @@ mod tests {
     use super::*;
 
     fn line(passed: bool) -> Line {
-        Line { case: "smoke".into(), proves: vec!["C1".into()], passed, seconds: 1.0, commit: None }
+        Line {
+            case: "smoke".into(),
+            proves: vec!["C1".into()],
+            passed,
+            seconds: 1.0,
+            sources: Some("now".into()),
+        }
     }
 
     #[test]
@@ -107,11 +133,16 @@ mod tests {
             case.proves = vec!["C1".into(), "C2".into()];
             case
         };
-        assert_eq!(joined(smoke(), &[line(true)]).proves, ["C1"]);
-        let kernel = |lines: &[Line]| Kernel { cases: vec![joined(smoke(), lines)], ..Kernel::default() };
+        let now = |_: &str| Some("now".to_owned());
+        assert_eq!(joined(smoke(), &[line(true)], &now).proves, ["C1"]);
+        let kernel =
+            |lines: &[Line]| Kernel { cases: vec![joined(smoke(), lines, &now)], ..Kernel::default() };
         assert_eq!(kernel(&[line(true)]).passed("C1").count(), 1);
         assert_eq!(kernel(&[line(false)]).passed("C1").count(), 0);
         assert_eq!(kernel(&[line(false)]).why_not("C1"), "case smoke failed");
+        let older = [Line { sources: Some("then".into()), ..line(true) }];
+        assert_eq!(kernel(&older).passed("C1").count(), 0);
+        assert_eq!(kernel(&older).why_not("C1"), "case smoke has passed with older sources only");
         assert_eq!(kernel(&[]).why_not("C2"), "case smoke has not run");
         assert_eq!(kernel(&[]).why_not("C9"), "no case names it");
     }
@@ -119,6 +150,7 @@ mod tests {
     #[test]
     fn a_campaign_in_a_line() {
         assert_eq!(told("all", None), "`make soak`, all: not run.\n");
+        assert_eq!(failures(&[line(true), line(false)], "a run"), ["smoke of a run".to_owned()].into());
         assert_eq!(told("all", Some(vec![line(true)])), "`make soak`, all: 1 of 1 passed.\n");
         assert_eq!(told("all", Some(vec![line(false)])), "`make soak`, all: 0 of 1 passed; failed: smoke.\n");
     }

@@ -77,7 +77,9 @@ async fn write(stage: &Stage, volume: usize, writes: u64, stays_open: bool) {
     let Some(begun) = model::begin_use(&stage.sim, &node, writes) else { return };
     stage.with(|inside| {
         let state = &mut inside.volumes[volume];
-        state.owed.extend(&begun.writes);
+        if !begun.late {
+            state.owed.extend(&begun.writes);
+        }
         state.uses.push(begun.clone());
     });
     if !stays_open {

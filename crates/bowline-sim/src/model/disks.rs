@@ -33,6 +33,8 @@ pub struct Disk {
     pub volume: usize,
     /// Its state.
     pub state: DiskState,
+    /// Somebody is about to delete it: what is opened now goes with it.
+    pub doomed: bool,
     /// Which disk it is, once sd has attached: sda is 0.
     pub index: Option<u32>,
     /// Its page cache.
@@ -262,6 +264,7 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
             lun,
             volume,
             state: DiskState::Running,
+            doomed: false,
             index: None,
             cache: Cache::default(),
             foreign,

@@ -17,6 +17,8 @@ pub struct Use {
     pub block: BlockId,
     /// What was written.
     pub writes: BTreeSet<u64>,
+    /// It was opened when its deletion had been decided and the kernel did not know of it yet: nobody can see to its data.
+    pub late: bool,
 }
 
 impl World {
@@ -42,7 +44,9 @@ pub fn begin_use(sim: &Sim, node: &str, writes: u64) -> Option<Use> {
         let writes: BTreeSet<u64> = (0..writes).map(|_| world.serial()).collect();
         world.cache(block)?.dirty.extend(&writes);
         world.note("user", format_args!("{pid} writes {writes:?} to {node}"));
-        Some(Use { pid, block, writes })
+        let late =
+            matches!(block, BlockId::Disk(disk) if world.disks.get(&disk).is_some_and(|disk| disk.doomed));
+        Some(Use { pid, block, writes, late })
     })?;
     let (work, block) = (sim.clone(), begun.block);
     sim.spawn(async move {

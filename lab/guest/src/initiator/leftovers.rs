@@ -37,6 +37,7 @@ pub struct Leftovers {
     dev_links: Vec<String>,
     attachments: Vec<String>,
     claims: Vec<String>,
+    temporary: Vec<String>,
     processes: Vec<String>,
     connecting: Vec<String>,
 }
@@ -95,6 +96,7 @@ pub fn look() -> Leftovers {
         wwids: wwids(&fs::read_to_string(WWIDS).unwrap_or_default()),
         attachments: files_below(&Path::new(STATE).join("attachments")),
         claims: files_below(&Path::new(STATE).join("claims")),
+        temporary: [database(), Path::new(STATE)].into_iter().flat_map(temporary).collect(),
         processes: processes(),
         connecting: ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
@@ -127,6 +129,11 @@ fn files_below(folder: &Path) -> Vec<String> {
         }
     }
     files
+}
+
+/// Files that bowline writes before it renames them; one that stays may hold a secret.
+fn temporary(folder: &Path) -> Vec<String> {
+    files_below(folder).into_iter().filter(|file| name(Path::new(file)).starts_with(".bowline-")).collect()
 }
 
 /// The links that lead to one of our disks or maps, to a partition of one, or to nothing any more.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lab_wire::{Context, Failure};
 use serde::{Deserialize, Serialize};
 
-use crate::git;
+use super::sources::Sources;
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,29 +20,29 @@ pub struct Line {
     pub passed: bool,
     /// How long it took.
     pub seconds: f64,
-    /// The commit that was checked out; none where files had been changed since.
+    /// What it depends on (see [`Sources`]); none where files of that had been changed since the last commit.
     #[serde(default)]
-    pub commit: Option<String>,
+    pub sources: Option<String>,
 }
 
 /// The results of a run.
 pub struct Results {
     /// None: some of the cases are no proof of the whole, so nothing is written.
     file: Option<PathBuf>,
-    commit: Option<String>,
+    sources: Option<Sources>,
     lines: Vec<Line>,
 }
 
 impl Results {
-    /// Begins anew; or, to resume, with the cases that have passed at this very commit.
+    /// Begins anew; or, to resume, with the cases that have passed with the very same sources.
     pub fn begin(repo: &Path, file: Option<PathBuf>, resume: bool) -> Result<Self, Failure> {
-        let commit = commit(repo);
+        let sources = Sources::read(repo);
         let before = match &file {
             Some(file) if resume => read(file)?.unwrap_or_default(),
             _ => Vec::new(),
         };
-        let lines = still_true(before, commit.as_deref());
-        let results = Self { file, commit, lines };
+        let lines = still_true(before, &|case| sources.as_ref()?.of(case));
+        let results = Self { file, sources, lines };
         results.write()?;
         Ok(results)
     }
@@ -54,8 +54,9 @@ impl Results {
 
     /// One more.
     pub fn add(&mut self, case: &str, proves: &[String], passed: bool, seconds: f64) -> Result<(), Failure> {
-        let (case, proves, commit) = (case.to_owned(), proves.to_vec(), self.commit.clone());
-        self.lines.push(Line { case, proves, passed, seconds, commit });
+        let sources = self.sources.as_ref().and_then(|sources| sources.of(case));
+        let (case, proves) = (case.to_owned(), proves.to_vec());
+        self.lines.push(Line { case, proves, passed, seconds, sources });
         self.lines.sort_by(|a, b| a.case.cmp(&b.case));
         self.write()
     }
@@ -84,16 +85,8 @@ pub fn read(file: &Path) -> Result<Option<Vec<Line>>, Failure> {
     }
 }
 
-/// What is checked out, if no file differs from it.
-fn commit(repo: &Path) -> Option<String> {
-    match git::ask(repo, &["status", "--porcelain"])?.is_empty() {
-        true => git::head(repo),
-        false => None,
-    }
-}
-
-fn still_true(lines: Vec<Line>, commit: Option<&str>) -> Vec<Line> {
-    let is = |line: &Line| line.passed && commit.is_some() && line.commit.as_deref() == commit;
+fn still_true(lines: Vec<Line>, now: &dyn Fn(&str) -> Option<String>) -> Vec<Line> {
+    let is = |line: &Line| line.passed && line.sources.is_some() && line.sources == now(&line.case);
     lines.into_iter().filter(is).collect()
 }
 
@@ -102,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_passed_at_this_commit_is_not_run_again() {
-        let line = |case: &str, passed, commit: Option<&str>| Line {
+    fn only_what_passed_with_the_same_sources_is_not_run_again() {
+        let line = |case: &str, passed, sources: Option<&str>| Line {
             case: case.into(),
             proves: vec![],
             passed,
             seconds: 1.0,
-            commit: commit.map(str::to_owned),
+            sources: sources.map(str::to_owned),
         };
         let lines = || {
             vec![
@@ -118,8 +111,8 @@ mod tests {
                 line("changed", true, None),
             ]
         };
-        let kept = still_true(lines(), Some("c0ffee"));
+        let kept = still_true(lines(), &|_| Some("c0ffee".into()));
         assert_eq!(kept.iter().map(|line| line.case.as_str()).collect::<Vec<_>>(), ["good"]);
-        assert!(still_true(lines(), None).is_empty());
+        assert!(still_true(lines(), &|_| None).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use crate::lab::{Stop, Suite};
 /// How it runs
 #[derive(Args)]
 pub struct SoakArgs {
-    /// Not again what has passed at this very commit
+    /// Not again what has passed with the very same sources
     #[arg(long)]
     resume: bool,
     /// So many guests side by side

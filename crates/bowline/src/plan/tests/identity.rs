@@ -86,6 +86,22 @@ fn c8_a_map_that_holds_our_disk_but_is_another_volume_is_refused() {
     assert!(error.message.contains("mpatha") && error.message.contains(wwid_ending(2).as_str()), "{error}");
 }
 
+/// D4: who joined a map of somebody else's could never give it back.
+#[test]
+fn d4_a_volume_that_others_have_attached_by_other_paths_is_refused() {
+    let world =
+        World::new().scanned(1).map(&[1]).with_map(|map| map.strangers.push(number(9))).ok(read_map());
+    let error = refusal(world.attach(&attach_to(&[1])));
+    assert_eq!(error.kind, ErrorKind::Identity);
+    assert!(error.message.contains("mpatha") && error.message.contains(&number(9).to_string()), "{error}");
+    let live = Attach { live: true, ..attach_to(&[1]) };
+    assert_eq!(
+        world.attach(&live),
+        Decision::Done,
+        "what is attached already stays so, whoever has joined it"
+    );
+}
+
 /// B3: sysfs remembers the identity of the first scan, so a device that was there before ours proves nothing.
 #[test]
 fn b3_a_stale_device_is_deleted_and_scanned_anew() {

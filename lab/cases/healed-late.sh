@@ -1,0 +1,31 @@
+#!/bin/bash
+# Portals that are healed after they were silent for more than a minute: their paths are in the map at most 10 s later, without
+# another command, as long as the deadline is not over.
+# lab: --backend one-iqn --portals 4 --volumes 64
+# proves: B1 B2
+# limit: 600s
+# soak
+. /lab/lib.sh
+
+four() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 4 ]; }
+
+# Not multiples of each other, so that they meet retries at different places.
+for silent in 23 47 61 89; do
+    for dead in 3 "2 4"; do
+        # shellcheck disable=SC2086 # several numbers
+        lab drop 100% $dead
+        began=$SECONDS
+        connect 1
+        map=$(field .map)
+        while [ $((SECONDS - began)) -lt $silent ]; do sleep 0.1; done
+        step "portals $dead are healed after $silent s"
+        lab heal
+        timed wait_until 10 "all four paths were in the map" four
+        echo "it took $took ms"
+        write_pattern "/dev/mapper/$map" "$silent-$dead"
+        verify_pattern "/dev/mapper/$map" "$silent-$dead"
+        disconnect 1
+        expect_json '.outcome == "clean"'
+        no_leftovers
+    done
+done
