@@ -168,7 +168,12 @@ pub fn load_all(host: &dyn Host) -> Result<Vec<Attachment>, Error> {
 /// # Errors
 /// As [`load`].
 pub fn find(host: &dyn Host, paths: &[WantedPath]) -> Result<Option<Attachment>, Error> {
-    Ok(load_all(host)?.into_iter().find(|attachment| attachment.is_volume_of(paths)))
+    // Mostly it was attached by the very same paths, and then the others need not be read.
+    let same = load(host, &id_of(paths))?.filter(|attachment| attachment.is_volume_of(paths));
+    match same {
+        Some(attachment) => Ok(Some(attachment)),
+        None => Ok(load_all(host)?.into_iter().find(|attachment| attachment.is_volume_of(paths))),
+    }
 }
 
 /// Writes an attachment, durably.

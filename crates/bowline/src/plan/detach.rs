@@ -130,7 +130,9 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     for hctl in going(goal, view) {
         // A logout does not wait for it: it ends what the disk's driver waits for.
         met!(DiskLingers);
-        draft.wait(format!("the disk of {hctl} to go"), Some(view.now + Duration::from_millis(50)));
+        // The deletion ends when the disk is gone (Linux 6.1 `sdev_store_delete`); who else has deleted it tells nobody.
+        let wake = (!deletes(hctl, view)).then(|| view.now + Duration::from_millis(50));
+        draft.wait(format!("the disk of {hctl} to go"), wake);
     }
     draft.is_empty()
 }
@@ -146,12 +148,19 @@ fn going<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = &'a Hctl> {
 fn delete_devices(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
         if draft.want(view, Step::delete(device), TRIES, Duration::from_millis(500)) {
-            draft.wait(
-                format!("device {} to go", device.device.hctl),
-                Some(view.now + Duration::from_millis(200)),
-            );
+            // While it is being deleted the end of that tells.
+            let deleted = view.ledger.last(&Step::delete(device)).is_some();
+            let wake = (deleted && !deletes(&device.device.hctl, view))
+                .then(|| view.now + Duration::from_millis(200));
+            draft.wait(format!("device {} to go", device.device.hctl), wake);
         }
     }
+}
+
+/// Whether a deletion of ours is under way.
+fn deletes(hctl: &Hctl, view: &View<'_>) -> bool {
+    let of_it = |step: &Step| matches!(step, Step::DeleteDevice { hctl: of, .. } if of == hctl);
+    view.ledger.entries().iter().any(|entry| entry.ended.is_none() && of_it(&entry.step))
 }
 
 /// The identity of what is ours to take away, as it shows; not that of a stale device beside it.

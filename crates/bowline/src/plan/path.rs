@@ -42,6 +42,9 @@ const RECORD_TRIES: u32 = 4;
 const ABSENCE_TRIES: u32 = 5;
 /// A disk that has not attached to its SCSI device by then never will.
 const DISK_LIMIT: Duration = Duration::from_secs(30);
+/// Logins follow each other at least as fast as this, counted from their beginnings, so that a portal that was healed is logged in to a moment
+/// later: one that got no answer has taken its time already.
+const LOGIN_PACE: Duration = Duration::from_secs(3);
 
 /// How far `path` is.
 pub fn progress<'a>(goal: &Attach, path: &WantedPath, view: &View<'a>) -> Progress<'a> {
@@ -338,8 +341,14 @@ fn next_try<'a>(step: Step, tries: u32, base: Duration, view: &View<'a>, what: &
         Some((_, Ending::Final(why))) => Progress::Failed(format!("{what}: {why}")),
         Some((_, Ending::Ok)) if tried >= tries => Progress::Failed(format!("{what}: it took no effect")),
         Some((_, ending)) if tried >= tries => Progress::Failed(format!("{what}: {}", ending.reason())),
-        Some((when, _)) => {
-            let next = when + backoff(tried - 1, base, view.seed);
+        Some((when, ending)) => {
+            let pause = backoff(tried - 1, base, view.seed);
+            let next = match (&step, ending, view.ledger.tries(&step).next_back()) {
+                (Step::Login(_), Ending::Failed(_), Some(last)) => {
+                    (last.began + pause.min(LOGIN_PACE)).max(when + backoff(0, base, view.seed))
+                }
+                _ => when + pause,
+            };
             match view.now >= next {
                 true => Progress::Needs(step),
                 false => Progress::Waits { what: step.to_string(), wake: Some(next) },

@@ -51,6 +51,19 @@ fn d3_a_device_that_is_in_no_map_goes_too() {
     assert_eq!(steps(world.detach(&detach_of(&[1, 2, 3]))), [delete(1), delete(2), delete(3)]);
 }
 
+/// D5: the end of a deletion tells, so nobody looks by the clock meanwhile; one that has ended and left its device is looked after.
+#[test]
+fn d5_a_deletion_that_is_under_way_needs_no_clock() {
+    let wake = |world: &World| match world.detach(&detach_of(&[1])) {
+        Decision::Act { steps, wake, .. } if steps.is_empty() => wake,
+        other => panic!("expected it to wait, not {other:?}"),
+    };
+    let deleting = World::new().logged_in(1).disk(1).ok(sync_disk(1)).running(delete(1));
+    assert_eq!(wake(&deleting), None);
+    let deleted = World::new().logged_in(1).disk(1).ok(sync_disk(1)).ok(delete(1));
+    assert!(wake(&deleted).is_some());
+}
+
 #[test]
 fn d5_all_devices_are_deleted_at_once_and_waited_for() {
     let wanted = unmapped().detach(&detach_of(&[1, 2]));

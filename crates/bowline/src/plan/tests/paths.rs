@@ -78,6 +78,20 @@ fn c4_a_login_that_may_work_later_is_tried_as_often_in_both_modes() {
     }
 }
 
+/// B1: a portal that was healed is logged in to soon, however often it was tried: a login that got no answer has taken its time.
+#[test]
+fn b1_a_login_that_took_its_time_is_tried_again_at_once_and_one_that_did_not_every_three_seconds() {
+    for (took, waits) in [(6000, 700), (10, 3000)] {
+        let mut world = World::new().prepared(1);
+        for _ in 0..5 {
+            world = world.running(login(1)).after_ms(took);
+            world.ledger.end(&login(1), world.now, Ending::Failed("no answer".into()));
+            world = world.after_ms(waits);
+            assert_eq!(of(&world, &attach_to(&[1]), 1), Progress::Needs(login(1)));
+        }
+    }
+}
+
 /// C4: nobody was asked, so no try of a login is lost: an iscsid that is being restarted is waited for.
 #[test]
 fn c4_an_iscsid_that_is_away_for_seven_seconds_is_waited_for() {
