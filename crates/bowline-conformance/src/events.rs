@@ -14,8 +14,12 @@ pub type Devices = BTreeMap<String, usize>;
 /// Told or not depending on who is first: another process that holds a lock, multipathd that makes the map unasked.
 const UNPROMISED: [&str; 4] = ["note", "waiting_for_lock", "map_requested", ""];
 
-/// A flush that was followed by another.
-const FLUSHED_AGAIN: [&str; 4] = ["flushing", "flushed", "flushing", "flushed"];
+/// What may have to be done again right after it was done: a flush, when somebody (udev, on a real kernel) was in a last close while it began; a
+/// map's removal, when multipathd made the map anew from the event of a path that it had not dealt with yet.
+const AGAIN: [[&str; 4]; 2] = [
+    ["flushing", "flushed", "flushing", "flushed"],
+    ["map_removing", "map_removed", "map_removing", "map_removed"],
+];
 
 /// How a verb ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +48,7 @@ pub fn of(events: &[Value], ended: Ended, portals: &[Portal], devices: &mut Devi
         if names.last() != Some(&name) {
             names.push(name);
         }
-        // So is a flush, when somebody (udev, on a real kernel) was in a last close while it began.
-        if names.ends_with(&FLUSHED_AGAIN) {
+        if AGAIN.iter().any(|again| names.ends_with(again)) {
             names.truncate(names.len() - 2);
         }
     }
@@ -166,13 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn how_often_a_map_was_flushed_is_not_promised() {
+    fn how_often_a_map_was_flushed_or_removed_is_not_promised() {
         let told = |names: &[&str]| {
             let events: Vec<_> = names.iter().map(|name| event(name, None, Some("dm-0"))).collect();
             of(&events, Ended::Well, &portals(), &mut Devices::new())["volume"].clone()
         };
         let again = ["flushing", "flushed", "flushing", "flushed", "flushing", "flushed", "map_removing"];
         assert_eq!(told(&again), "flushing flushed map_removing");
+        let anew = ["flushing", "flushed", "map_removing", "map_removed", "map_removing", "map_removed"];
+        assert_eq!(told(&anew), "flushing flushed map_removing map_removed");
         let failed = ["flushing", "flushed", "flushing", "map_removing"];
         assert_eq!(told(&failed), "flushing flushed flushing map_removing", "the second flush has no end");
     }
