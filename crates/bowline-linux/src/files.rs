@@ -111,12 +111,14 @@ pub(crate) fn remove_file(path: &str) -> io::Result<()> {
     }
 }
 
-/// Removes a record, and as iscsiadm does, the directory that it was the last one in.
+/// Removes a record, and as iscsiadm does, the directory that it was the last one in; and wherever [`replace_below`] may have put one, the
+/// temporary files of who died while it changed a record: they may hold secrets.
 fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
     let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
-    let (_, path) = confined(&roots, path)?;
+    let (root, path) = confined(&roots, path)?;
     fs::remove_file(&path)?;
-    path.parent().map_or(Ok(()), remove_leftovers)?;
+    let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
+    folders.chain(root.parent()).try_for_each(remove_leftovers)?;
     match path.parent().map_or(Ok(()), fs::remove_dir) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
         _ => Ok(()),
@@ -181,7 +183,10 @@ mod tests {
         fs::write(portal.join(".bowline-999999999-0"), "left by a crash").unwrap();
         remove_below(&roots, &portal.join("default")).unwrap();
         assert_eq!(list(portal.to_str().unwrap()).unwrap(), ["iser"]);
+        let temporary = [root.join(".bowline-999999999-0"), root.join("nodes/iqn/.bowline-999999999-1")];
+        temporary.iter().for_each(|file| fs::write(file, "left by who died").unwrap());
         remove_below(&roots, &portal.join("iser")).unwrap();
+        assert!(temporary.iter().all(|file| !file.exists()));
         assert!(!portal.exists() && root.join("nodes/iqn").exists());
         for path in [root.join("other"), root.join("nodes/../other")] {
             let error = remove_below(&roots, &path).unwrap_err();
