@@ -32,10 +32,10 @@ multipath=$!
 fails 4 2 --single-path
 wait $multipath
 for portal in 3 4; do
-    [ "$(told $portal path_logging_in)" = 6 ] || fail "expected six logins, saw $(cat /tmp/events-$portal)"
+    [ "$(told $portal path_logging_in)" = 8 ] || fail "expected eight logins, saw $(cat /tmp/events-$portal)"
     told_once $portal
 done
-[ "$(opened 3)" -ge 6 ] || fail "expected each login to open connections, saw $(opened 3)"
+[ "$(opened 3)" -ge 8 ] || fail "expected each login to open connections, saw $(opened 3)"
 [ "$(opened 3)" = "$(opened 4)" ] || fail "expected as many connections in both, saw $(opened 3) and $(opened 4)"
 lab heal
 no_leftovers

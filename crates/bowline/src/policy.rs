@@ -73,7 +73,7 @@ pub struct LoginPolicy {
 
 impl Default for LoginPolicy {
     fn default() -> Self {
-        Self { rounds: 6, tries: 1, timeout: Duration::from_secs(5) }
+        Self { rounds: 8, tries: 1, timeout: Duration::from_secs(5) }
     }
 }
 

@@ -257,30 +257,12 @@ impl<'a> Runner<'a> {
                 Goal::Detach(_) => Duration::ZERO,
             };
             let wake = wake.map_or(deadline, |wake| wake.max(now + rest).min(deadline));
-            self.concern.deaf = matches!(goal, Goal::Detach(_)) && self.takes_apart();
             match self.wait_giving_way(wake, cancel).await? {
-                Wake::Step(step, ending) => {
-                    self.end(&step, ending);
-                    if self.concern.deaf && self.takes_apart() {
-                        self.burst(wake).await;
-                    }
-                }
+                Wake::Step(step, ending) => self.end(&step, ending),
                 Wake::Something | Wake::Timer => {}
                 Wake::Cancelled => return Ok(Pursuit::Cancelled),
             }
         }
-    }
-
-    /// Whether something is being taken apart whose end will tell: what happens to map and disks until then is its doing.
-    fn takes_apart(&self) -> bool {
-        let steps =
-            self.ledger.entries().iter().filter(|entry| entry.ended.is_none()).map(|entry| &entry.step);
-        steps.into_iter().any(|step| {
-            matches!(
-                step,
-                Step::Sync { .. } | Step::RemoveMap { .. } | Step::DeleteDevice { .. } | Step::Release(_)
-            )
-        })
     }
 
     /// Sleeps until there is something to look at; a loop that gives way also ends when it is in another's.
@@ -376,29 +358,11 @@ impl<'a> Runner<'a> {
             match wake {
                 (_, false) => {}
                 (Wake::Something, true) => {
-                    self.burst(until).await;
+                    let burst = self.host.now() + BURST.max(self.look * 2);
+                    self.host.sleep_until(burst.min(until)).await;
                     return Ok(Wake::Something);
                 }
                 (wake, true) => return Ok(wake),
-            }
-        }
-    }
-
-    /// What comes in a burst is looked at once: a moment passes, in which the steps go on, or until the last of them has ended.
-    async fn burst(&mut self, until: Moment) {
-        let over = self.host.now() + BURST.max(self.look * 2);
-        let mut sleep = pin!(self.host.sleep_until(over.min(until)));
-        loop {
-            let ended = poll_fn(|context| {
-                if let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(context) {
-                    return Poll::Ready(Some(ended));
-                }
-                sleep.as_mut().poll(context).map(|()| None)
-            });
-            let Some((step, ending)) = ended.await else { return };
-            self.end(&step, ending);
-            if self.running.is_empty() {
-                return;
             }
         }
     }

@@ -77,8 +77,9 @@ async fn write(stage: &Stage, volume: usize, writes: u64, stays_open: bool) {
     let Some(begun) = model::begin_use(&stage.sim, &node, writes) else { return };
     stage.with(|inside| {
         let state = &mut inside.volumes[volume];
-        if !begun.late {
-            state.owed.extend(&begun.writes);
+        match begun.late {
+            Some(disk) => state.late.push((disk, begun.writes.clone())),
+            None => state.owed.extend(&begun.writes),
         }
         state.uses.push(begun.clone());
     });

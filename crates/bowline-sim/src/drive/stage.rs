@@ -63,6 +63,8 @@ pub struct VolumeState {
     pub uses: Vec<Use>,
     /// Writes of which the caller believes that they are, or will be, on the volume.
     pub owed: BTreeSet<u64>,
+    /// Writes to a disk that was about to be deleted: nobody can see to them where it was, and they are owed where it was not.
+    pub late: Vec<(u64, BTreeSet<u64>)>,
     /// Somebody else has scanned for it: what is there then need not be bowline's.
     pub strange: bool,
     /// A verb has died, or has left something, since it was last clean: what that had begun may still come.

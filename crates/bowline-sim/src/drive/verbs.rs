@@ -267,6 +267,16 @@ fn nothing_foreign(stage: &Stage) {
 /// The writes that are owed, on no volume and in no cache any more; and whether a device has still to tell of a lost one.
 fn lost_for_good(stage: &Stage, volume: usize) -> (BTreeSet<u64>, bool) {
     stage.with(|inside| {
+        let state = &mut inside.volumes[volume];
+        stage.sim.with(|world| {
+            for (disk, writes) in std::mem::take(&mut state.late) {
+                match world.disks.get(&disk) {
+                    Some(disk) if disk.doomed => state.late.push((disk.id, writes)),
+                    Some(_) => state.owed.extend(&writes),
+                    None => {}
+                }
+            }
+        });
         let owed = &inside.volumes[volume].owed;
         stage.sim.with(|world| {
             let written = |write: &u64| world.storage.volumes.iter().any(|v| v.written.contains(write));

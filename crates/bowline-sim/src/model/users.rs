@@ -17,8 +17,8 @@ pub struct Use {
     pub block: BlockId,
     /// What was written.
     pub writes: BTreeSet<u64>,
-    /// It was opened when its deletion had been decided and the kernel did not know of it yet: nobody can see to its data.
-    pub late: bool,
+    /// The disk, if it was opened when its deletion had been decided and the kernel did not know of it yet.
+    pub late: Option<u64>,
 }
 
 impl World {
@@ -44,8 +44,10 @@ pub fn begin_use(sim: &Sim, node: &str, writes: u64) -> Option<Use> {
         let writes: BTreeSet<u64> = (0..writes).map(|_| world.serial()).collect();
         world.cache(block)?.dirty.extend(&writes);
         world.note("user", format_args!("{pid} writes {writes:?} to {node}"));
-        let late =
-            matches!(block, BlockId::Disk(disk) if world.disks.get(&disk).is_some_and(|disk| disk.doomed));
+        let late = match block {
+            BlockId::Disk(disk) => world.disks.get(&disk).filter(|disk| disk.doomed).map(|disk| disk.id),
+            BlockId::Map(_) => None,
+        };
         Some(Use { pid, block, writes, late })
     })?;
     let (work, block) = (sim.clone(), begun.block);

@@ -53,10 +53,7 @@ pub(crate) async fn perform(context: Context<'_>, step: &Step) -> Ending {
         Step::FailPath(device) => volume::fail_path(context, device).await,
         Step::RemoveLayer(layer) => volume::remove_layer(context, layer).await,
         Step::RemoveMap { name, .. } => volume::remove_map(context, name).await,
-        Step::DeleteDevice { hctl, block } => {
-            volume::take_from_multipathd(context, block.as_ref()).await;
-            volume::delete(context, *hctl).await
-        }
+        Step::DeleteDevice { hctl, .. } => volume::delete(context, *hctl).await,
         Step::ForgetPaths(wwid) => volume::forget_paths(context, wwid).await,
         Step::ForgetWwid(wwid) => volume::forget_wwid(context, wwid).await,
     }

@@ -7,7 +7,6 @@ use bowline_host::host::Blocking;
 use bowline_host::layers::Layer;
 use bowline_host::multipath::Reply;
 use bowline_host::names::{BlockName, DevNumber};
-use bowline_host::scsi::BlockDevice;
 use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, multipath, scsi};
 
 use super::{Context, of_error, of_reply};
@@ -18,8 +17,6 @@ use crate::sabotage::sabotaged;
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 /// multipathd waits 4 s for its own lock before it answers `timeout`; a map's reload may take longer.
 const MULTIPATHD_LIMIT: Duration = Duration::from_secs(30);
-/// What only saves time is not waited for longer.
-const HINT_LIMIT: Duration = Duration::from_secs(2);
 /// dmsetup waits until udev has taken the links away.
 const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 /// One read of one block, through whichever path works.
@@ -139,16 +136,6 @@ pub(super) async fn delete(context: Context<'_>, hctl: Hctl) -> Ending {
     match context.host.blocking(&scsi::delete(hctl), DELETE_LIMIT).await {
         Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ending::Ok,
         other => of_blocking(other),
-    }
-}
-
-/// multipathd forgets a path that is in no map as soon as it is told, instead of when udev's event of its end comes. Asked while the device
-/// is still there, so that its name cannot have become another's. That is a hint: multipathd may not run, or not know the path.
-pub(super) async fn take_from_multipathd(context: Context<'_>, device: Option<&BlockName>) {
-    let Some(device) = device.filter(|_| !context.again) else { return };
-    let free = |block: BlockDevice| block.holders.is_empty();
-    if scsi::block_device(context.host, device).is_ok_and(|block| block.is_some_and(free)) {
-        let _ = multipath::del_path(context.host, device, HINT_LIMIT).await;
     }
 }
 

@@ -8,6 +8,7 @@ pub use multipath::why_no_map;
 use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
+use bowline_host::names::DevNumber;
 use bowline_host::scsi::BlockDevice;
 use bowline_host::{Moment, Wwid};
 
@@ -78,10 +79,28 @@ pub fn plan(goal: &Attach, view: &View<'_>) -> Decision {
         Ok(identity) => identity,
         Err(error) => return Decision::Refused(error),
     };
+    if let (false, Some(map)) = (goal.live, &view.topology.map)
+        && let Some(path) = map.strangers.first()
+    {
+        return Decision::Refused(attached_by_others(map, *path));
+    }
     match goal.multipath {
         true => multipath::plan(goal, &progress, identity.as_ref(), view),
         false => single::plan(goal, &progress, view),
     }
+}
+
+/// A map with paths that are not of this connection is somebody's who attached the volume before us, and uses it; no disconnect could
+/// give it back (D4).
+fn attached_by_others(map: &MapView, path: DevNumber) -> Error {
+    Error::new(
+        ErrorKind::Identity,
+        format!(
+            "volume {} is attached already, as map {}: its path {path} is not of this connection",
+            map.map.wwid, map.map.name
+        ),
+    )
+    .hint(format!("find out who has brought {path} in (lsblk -S); once it is gone, or among the connection's portals, connect again"))
 }
 
 /// Every path that can tell must tell the same identity, and the expected one where there is one (B3). One that

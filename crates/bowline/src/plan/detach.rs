@@ -44,6 +44,8 @@ pub struct Detach {
     pub flushed: bool,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
+    /// The volume had no map when it first showed: one that is there now has been made since (journal).
+    pub unmapped: bool,
     /// Other identities that this attachment has brought in, and whether the wwids file had them before us (journal).
     pub beside: BTreeMap<Wwid, bool>,
     /// Endpoints whose sessions others made, and below which a process that died has scanned for this volume (journal).
@@ -64,6 +66,7 @@ impl Default for Detach {
             on_dirty: OnDirty::Refuse,
             flushed: false,
             keep_wwid: false,
+            unmapped: false,
             beside: BTreeMap::new(),
             scanned: BTreeSet::new(),
             flush_tries: 3,
@@ -83,6 +86,7 @@ impl Detach {
             on_dirty,
             flushed: journal.flushed,
             keep_wwid: journal.keep_wwid,
+            unmapped: journal.unmapped,
             beside: journal.beside.clone(),
             scanned: journal.scanned.clone(),
             bare: journal.bare,
@@ -130,9 +134,7 @@ pub(crate) fn steps(goal: &Detach, view: &View<'_>, draft: &mut Draft) -> bool {
     for hctl in going(goal, view) {
         // A logout does not wait for it: it ends what the disk's driver waits for.
         met!(DiskLingers);
-        // The deletion ends when the disk is gone (Linux 6.1 `sdev_store_delete`); who else has deleted it tells nobody.
-        let wake = (!deletes(hctl, view)).then(|| view.now + Duration::from_millis(50));
-        draft.wait(format!("the disk of {hctl} to go"), wake);
+        draft.wait(format!("the disk of {hctl} to go"), Some(view.now + Duration::from_millis(50)));
     }
     draft.is_empty()
 }
@@ -148,19 +150,12 @@ fn going<'a>(goal: &Detach, view: &View<'a>) -> impl Iterator<Item = &'a Hctl> {
 fn delete_devices(ours: &Ours<'_>, view: &View<'_>, draft: &mut Draft) {
     for device in &ours.devices {
         if draft.want(view, Step::delete(device), TRIES, Duration::from_millis(500)) {
-            // While it is being deleted the end of that tells.
-            let deleted = view.ledger.last(&Step::delete(device)).is_some();
-            let wake = (deleted && !deletes(&device.device.hctl, view))
-                .then(|| view.now + Duration::from_millis(200));
-            draft.wait(format!("device {} to go", device.device.hctl), wake);
+            draft.wait(
+                format!("device {} to go", device.device.hctl),
+                Some(view.now + Duration::from_millis(200)),
+            );
         }
     }
-}
-
-/// Whether a deletion of ours is under way.
-fn deletes(hctl: &Hctl, view: &View<'_>) -> bool {
-    let of_it = |step: &Step| matches!(step, Step::DeleteDevice { hctl: of, .. } if of == hctl);
-    view.ledger.entries().iter().any(|entry| entry.ended.is_none() && of_it(&entry.step))
 }
 
 /// The identity of what is ours to take away, as it shows; not that of a stale device beside it.

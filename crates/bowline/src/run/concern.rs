@@ -20,8 +20,6 @@ pub(super) struct Concern {
     map: Option<BlockName>,
     /// The UUIDs of the maps that may be the volume's, or hold a disk at its LUN.
     uuids: BTreeSet<String>,
-    /// Nothing wakes it, since the end of a step will.
-    pub(super) deaf: bool,
 }
 
 impl Concern {
@@ -46,15 +44,11 @@ impl Concern {
             disks: disks.collect(),
             map: topology.map.as_ref().map(|view| view.map.block_name()),
             uuids: identities.map(Wwid::map_uuid).collect(),
-            deaf: false,
         }
     }
 
     /// Whether it is about the volume. A session that comes up is told by the login's own end.
     pub(super) fn has(&self, notice: &UeventNotice) -> bool {
-        if self.deaf {
-            return false;
-        }
         let event = match notice {
             UeventNotice::Lost => return true,
             UeventNotice::Event(event) => event,
@@ -92,12 +86,7 @@ mod tests {
     use super::*;
 
     fn concern() -> Concern {
-        Concern {
-            disks: [(ScsiHost(2), Lun(1))].into(),
-            map: None,
-            uuids: ["mpath-3600".to_owned()].into(),
-            deaf: false,
-        }
+        Concern { disks: [(ScsiHost(2), Lun(1))].into(), map: None, uuids: ["mpath-3600".to_owned()].into() }
     }
 
     fn event(subsystem: &str, devpath: &str, dm_uuid: Option<&str>) -> UeventNotice {
@@ -124,8 +113,6 @@ mod tests {
         assert!(!concern.has(&event("scsi_disk", device, None)));
         assert!(!concern.has(&event("block", "/devices/pci0000:00/0000:00:04.0/virtio1/block/vda", None)));
         assert!(concern.has(&UeventNotice::Lost));
-        let deaf = Concern { deaf: true, ..concern };
-        assert!(!deaf.has(&event("scsi_device", device, None)) && !deaf.has(&UeventNotice::Lost));
     }
 
     #[test]

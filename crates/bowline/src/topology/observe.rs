@@ -111,7 +111,8 @@ fn find_maps(host: &dyn Host, scope: &Scope, topology: &mut Topology) -> Result<
             let udev = udev::record_of(host, map.number)?;
             let node = leads_to(host, &map);
             let strangers = map.paths.iter().map(|path| path.number).filter(|n| !own_disks.contains(n));
-            let strangers = strangers.filter(|number| stays(host, topology, *number)).collect();
+            let strangers = strangers.filter(|number| stays(host, topology, *number));
+            let strangers = strangers.filter(|number| !is_wanted(host, scope, topology, *number)).collect();
             Some(MapView { map, block, udev, node, strangers })
         }
     };
@@ -124,6 +125,17 @@ fn stays(host: &dyn Host, topology: &Topology, path: DevNumber) -> bool {
     let place = format!("/sys/dev/block/{path}");
     let exists = host.read(&format!("{place}/dev")).is_ok();
     exists && !host.read_link(&place).is_ok_and(|place| topology.goes(&place))
+}
+
+/// Whether a map's path is at one of the volume's places: it may have come, and joined, since the disks were looked at.
+fn is_wanted(host: &dyn Host, scope: &Scope, topology: &Topology, path: DevNumber) -> bool {
+    let place = host.read_link(&format!("/sys/dev/block/{path}"));
+    let Some(hctl) = place.ok().and_then(|place| Hctl::in_path(&place)) else { return false };
+    let of_host = |view: &&SessionView| view.session.scsi_host == hctl.host;
+    let endpoints = topology.sessions.iter().filter(of_host).map(|view| &view.session.endpoint);
+    endpoints
+        .into_iter()
+        .any(|endpoint| scope.paths.iter().any(|p| p.lun == hctl.lun && p.endpoint == *endpoint))
 }
 
 fn find_beside(host: &dyn Host, wwid: &Wwid, topology: &Topology) -> Result<Beside, Error> {

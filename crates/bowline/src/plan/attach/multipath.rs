@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_host::names::{BlockName, DevNumber};
+use bowline_host::names::BlockName;
 use bowline_host::{Moment, Wwid};
 
 use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step, told};
@@ -38,11 +38,6 @@ pub(super) fn plan(
         (goal.live && goal.enough != Enough::All, view.topology.map.as_ref().filter(|map| map.ready()))
     {
         return still_there(map, verified, view);
-    }
-    if let (false, Some(map)) = (goal.live, &view.topology.map)
-        && let Some(path) = map.strangers.first()
-    {
-        return Decision::Refused(attached_by_others(map, *path));
     }
     let claiming = claim(&mut draft, goal, progress, identity, view);
     for (path, progress) in progress {
@@ -209,19 +204,6 @@ fn still_there(map: &MapView, verified: Option<Moment>, view: &View<'_>) -> Deci
             .cause(why)
             .hint("it was attached before and was left as it is; see whether its portals can be reached"),
     )
-}
-
-/// A map with paths that are not of this connection is somebody's who attached the volume before us, and uses it; no disconnect could
-/// give it back (D4).
-fn attached_by_others(map: &MapView, path: DevNumber) -> Error {
-    Error::new(
-        ErrorKind::Identity,
-        format!(
-            "volume {} is attached already, as map {}: its path {path} is not of this connection",
-            map.map.wwid, map.map.name
-        ),
-    )
-    .hint(format!("find out who uses map {}; once it is gone, connect again", map.map.name))
 }
 
 /// What one path of a map needs: its own next step, or to join the map.

@@ -91,9 +91,14 @@ fn c8_a_map_that_holds_our_disk_but_is_another_volume_is_refused() {
 fn d4_a_volume_that_others_have_attached_by_other_paths_is_refused() {
     let world =
         World::new().scanned(1).map(&[1]).with_map(|map| map.strangers.push(number(9))).ok(read_map());
-    let error = refusal(world.attach(&attach_to(&[1])));
-    assert_eq!(error.kind, ErrorKind::Identity);
-    assert!(error.message.contains("mpatha") && error.message.contains(&number(9).to_string()), "{error}");
+    for goal in [attach_to(&[1]), single_to(&[1])] {
+        let error = refusal(world.attach(&goal));
+        assert_eq!(error.kind, ErrorKind::Identity);
+        assert!(
+            error.message.contains("mpatha") && error.message.contains(&number(9).to_string()),
+            "{error}"
+        );
+    }
     let live = Attach { live: true, ..attach_to(&[1]) };
     assert_eq!(
         world.attach(&live),
