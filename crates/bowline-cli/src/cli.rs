@@ -17,7 +17,7 @@ Exit codes:
   4  something is left behind, and named
   5  refused (in use, or the flush failed); everything is intact
   6  this host cannot do it (not root, iscsid or multipathd missing)
-  7  identity mismatch; nothing is attached";
+  7  another volume, or attached by others; nothing is attached";
 
 const EXAMPLES: &str = "\
 Examples:
