@@ -19,7 +19,7 @@ refused() { # KEY OPTION…
     began=$SECONDS
     lab connection 1 | jq ".data.$key = \"$wrong\"" | secretly connect "$@" || code=$?
     [ $code = 3 ] || fail "expected exit code 3, saw $code: $(cat "$answer" /tmp/progress-connect)"
-    # A login that gets no answer is tried for five seconds, six times; strace has its price as well.
+    # A login that gets no answer is tried for five seconds, eight times; strace has its price as well.
     [ $((SECONDS - began)) -le 25 ] || fail "expected the end by 25 s, saw it after $((SECONDS - began)) s"
     expect_json '.error.kind == "not_attached" and .error.leftovers == []'
     expect_json 'any(.error.causes[]; contains("authentication"))'

@@ -40,12 +40,16 @@ expect_json ".error.leftovers == [] and (.error.message | contains(\"$map\"))"
 expect_same "the administrator's host" "$before" "$(state)"
 verify_pattern "/dev/mapper/$map" his
 
-step "also one that he has scanned for and not mapped: the map that would be made for us takes his disk in"
+step "also one that he has scanned for and not mapped: the map that is made for us takes his disk in, and is named"
 scan_by_hand 1 12
 before=$(state)
 lab connection 12 --portals 3,4 >/tmp/idle.json
 expect_exit 7 connect /tmp/idle.json
-expect_json '.error.leftovers == []'
+expect_json '.error.leftovers == [] and any(.error.hints[]; contains("multipath -f"))'
+idle=$(field .error.message | sed 's/map \([^ ]*\) .*/\1/')
+udevadm settle
+multipath -f "$idle"
+multipath -w "$idle"
 udevadm settle
 expect_same "the administrator's host" "$before" "$(state)"
 

@@ -61,9 +61,6 @@ pub struct Attachment {
     pub map: Option<MapName>,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
-    /// The volume had no map when it first showed: one that is there now has been made since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unmapped: bool,
     /// Other identities that this attachment's scans have found, since the LUN was reused meanwhile; and whether the wwids file
     /// had them before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -100,7 +97,6 @@ impl Attachment {
             wwid: None,
             map: None,
             keep_wwid: false,
-            unmapped: false,
             beside: BTreeMap::new(),
             flushed: false,
             lost_write: false,

@@ -82,7 +82,7 @@ pub fn plan(goal: &Attach, view: &View<'_>) -> Decision {
     if let (false, Some(map)) = (goal.live, &view.topology.map)
         && let Some(path) = map.strangers.first()
     {
-        return Decision::Refused(attached_by_others(map, *path));
+        return Decision::Refused(with_strangers(map, *path));
     }
     match goal.multipath {
         true => multipath::plan(goal, &progress, identity.as_ref(), view),
@@ -90,17 +90,18 @@ pub fn plan(goal: &Attach, view: &View<'_>) -> Decision {
     }
 }
 
-/// A map with paths that are not of this connection is somebody's who attached the volume before us, and uses it; no disconnect could
-/// give it back (D4).
-fn attached_by_others(map: &MapView, path: DevNumber) -> Error {
+/// A map with paths that are not of this connection is somebody's who attached the volume before us, or has an idle disk of somebody's: no
+/// disconnect could give it back (D4). Nobody can tell the two apart for certain, so it stays, and is named.
+fn with_strangers(map: &MapView, path: DevNumber) -> Error {
+    let name = &map.map.name;
     Error::new(
         ErrorKind::Identity,
-        format!(
-            "volume {} is attached already, as map {}: its path {path} is not of this connection",
-            map.map.wwid, map.map.name
-        ),
+        format!("map {name} of volume {} has a path, {path}, that is not of this connection", map.map.wwid),
     )
-    .hint(format!("find out who has brought {path} in (lsblk -S); once it is gone, or among the connection's portals, connect again"))
+    .hint(format!(
+        "find out who has brought {path} in (lsblk -S), and who uses map {name}; if nobody does, remove it (multipath -f {name}) and that \
+         device, and connect again; or connect with every portal that leads to the volume"
+    ))
 }
 
 /// Every path that can tell must tell the same identity, and the expected one where there is one (B3). One that

@@ -44,8 +44,6 @@ pub struct Detach {
     pub flushed: bool,
     /// The wwids file had the identity before us.
     pub keep_wwid: bool,
-    /// The volume had no map when it first showed: one that is there now has been made since (journal).
-    pub unmapped: bool,
     /// Other identities that this attachment has brought in, and whether the wwids file had them before us (journal).
     pub beside: BTreeMap<Wwid, bool>,
     /// Endpoints whose sessions others made, and below which a process that died has scanned for this volume (journal).
@@ -66,7 +64,6 @@ impl Default for Detach {
             on_dirty: OnDirty::Refuse,
             flushed: false,
             keep_wwid: false,
-            unmapped: false,
             beside: BTreeMap::new(),
             scanned: BTreeSet::new(),
             flush_tries: 3,
@@ -86,7 +83,6 @@ impl Detach {
             on_dirty,
             flushed: journal.flushed,
             keep_wwid: journal.keep_wwid,
-            unmapped: journal.unmapped,
             beside: journal.beside.clone(),
             scanned: journal.scanned.clone(),
             bare: journal.bare,

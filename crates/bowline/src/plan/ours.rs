@@ -46,8 +46,7 @@ impl<'a> Ours<'a> {
             of_volume.partition(|device| brought_in(goal, device, view));
         let had_before = |map: &MapView| {
             let in_map = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
-            // What was made only after the volume had shown is of our making, whose disk it may have taken in as well.
-            (!map.strangers.is_empty() && !goal.unmapped) || before.iter().any(in_map)
+            !map.strangers.is_empty() || before.iter().any(in_map)
         };
         let own_map = map.filter(|map| !had_before(map));
         // A stale device of another identity is no part of the volume.

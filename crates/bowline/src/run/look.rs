@@ -99,7 +99,6 @@ impl Runner<'_> {
                 Some(kept) => kept,
                 None => fresh && wwid_on_file(self.host, wwid)?,
             };
-            journal.unmapped = topology.map.is_none();
             journal::store(self.host, journal)?;
         }
         let ours = goal.paths.iter().filter(|path| path::is_new(path, &self.ledger));
