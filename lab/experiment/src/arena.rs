@@ -17,7 +17,7 @@ use crate::{host, lab};
 /// Half of the portals: the laboratory's target has four.
 const HALF: u8 = 2;
 /// Nobody waits longer than this for a call.
-const CALL_LIMIT: Duration = Duration::from_secs(900);
+const CALL_LIMIT: Duration = Duration::from_secs(1000);
 /// Nor for the data.
 const DATA_LIMIT: Duration = Duration::from_secs(120);
 /// For one block.
@@ -80,6 +80,9 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         )?;
     } else {
         run.leftovers = without(lab::leftovers()?, &before);
+    }
+    if !run.clean() {
+        lab::tell_leftovers(&format!("left by {} in {}", run.wish.contender.name(), run.wish.cell))?;
     }
     trouble.heal()?;
     Ok(run)

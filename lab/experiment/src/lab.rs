@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 use lab_wire::{Context, Failure};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Runs `lab` with these words.
 ///
@@ -44,11 +44,24 @@ pub fn fresh() -> Result<(), Failure> {
 
 /// What is on the initiator, counted by kind; kinds of which there is nothing are left out.
 pub fn leftovers() -> Result<BTreeMap<String, usize>, Failure> {
-    let answer: Value = serde_json::from_slice(&output(&["leftovers"])?.stdout)
-        .context(|| "cannot understand `lab leftovers`")?;
-    let kinds = answer.as_object().ok_or_else(|| Failure::new("`lab leftovers` is no object"))?;
     let count = |kind: &Value| kind.as_array().map_or(0, Vec::len);
-    Ok(kinds.iter().map(|(name, kind)| (name.clone(), count(kind))).filter(|(_, count)| *count > 0).collect())
+    Ok(named()?
+        .iter()
+        .map(|(name, kind)| (name.clone(), count(kind)))
+        .filter(|(_, count)| *count > 0)
+        .collect())
+}
+
+/// What is on the initiator, by name, for whoever follows and asks why.
+pub fn tell_leftovers(after: &str) -> Result<(), Failure> {
+    let there: Map<String, Value> =
+        named()?.into_iter().filter(|(_, kind)| *kind != Value::Array(vec![])).collect();
+    eprintln!("experiment: {after}: {}", Value::Object(there));
+    Ok(())
+}
+
+fn named() -> Result<Map<String, Value>, Failure> {
+    serde_json::from_slice(&output(&["leftovers"])?.stdout).context(|| "cannot understand `lab leftovers`")
 }
 
 /// The connection of a volume with all portals, as a controller hands it out (only the properties, without their

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn each<W: DeserializeOwned, R: Serialize>(
+fn each<W: DeserializeOwned + Serialize, R: Serialize>(
     wishes: &[String],
     run: fn(&W) -> Result<R, Failure>,
 ) -> Result<ExitCode, Failure> {
@@ -64,6 +64,8 @@ fn each<W: DeserializeOwned, R: Serialize>(
             eprintln!("experiment: the host cannot be made clean before run {}: {failure}", number + 1);
             return Ok(ExitCode::from(3));
         }
+        // Who follows knows then which run it was, should the guest never answer again.
+        println!("{}", serde_json::json!({ "begins": wish }));
         let seen = run(&wish)?;
         println!("{}", serde_json::to_string(&seen).context(|| "cannot write a run as JSON")?);
     }

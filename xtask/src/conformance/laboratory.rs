@@ -90,7 +90,7 @@ fn in_one_guest(ready: &Ready, spec: Spec, tell: &mut Tell<'_>) -> Result<(), Fa
         }
         Ok(())
     };
-    let verdict = follow(machine, limit, None, output, &mut steps)?;
+    let verdict = follow(machine, limit, None, None, output, &mut steps)?;
     if !matches!(verdict, Verdict::Ended(0)) {
         verdict.report(&place.console());
     }

@@ -9,7 +9,7 @@ use lab_experiment::{Bench, BenchWish, Contender, Sessions};
 use lab_wire::{Backend, Context, Failure, Family, Spec, Target};
 use sha2::{Digest, Sha256};
 
-use super::guests::Guests;
+use super::guests::{Guests, Lost};
 use super::report::bench::{document, kind_of};
 use super::store::{self, Store};
 use crate::lab::{Stop, repository, told};
@@ -101,7 +101,11 @@ fn measure(args: &BenchArgs, store: Store<Bench>) -> Result<Store<Bench>, Stop> 
         collect: false,
         timeout: 0,
     };
-    guests.fulfil(&shape, wishes, &take)?;
+    let lose = |lost: Lost<BenchWish>| {
+        eprintln!("bench: lost after {:.0} s: {:?}: {}", lost.seconds, lost.wish, lost.why);
+        Ok(())
+    };
+    guests.fulfil(&shape, wishes, &take, &lose)?;
     let (_, store) = store.into_inner().map_err(|_| poisoned())?;
     Ok(store)
 }

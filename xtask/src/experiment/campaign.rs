@@ -4,11 +4,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-use lab_experiment::{Cell, Contender, Run, Wish};
+use lab_experiment::{Cell, Contender, Outcome, Run, Step, Versions, Wish};
 use lab_wire::{Context, Failure, Family, Spec};
 use sha2::{Digest, Sha256};
 
-use super::guests::{Guests, PER_GUEST};
+use super::guests::{Guests, Lost, PER_GUEST};
 use super::matrix::Missing;
 use super::store::{self, Store};
 use crate::lab::{Stop, side_by_side};
@@ -37,11 +37,43 @@ pub fn run(
         store.add(run)?;
         Ok(wish)
     };
+    // A guest that was lost is part of what a contender does to a host, so it counts; who tried again until all is well would hide it.
+    let lose = |lost: Lost<Wish>| {
+        let run = lost_guest(lost, &commit);
+        println!("LOST {}", line_of(&run));
+        store.lock().map_err(|_| poisoned(()))?.1.add(run)
+    };
     side_by_side(batches(shuffled(missing, seed)), jobs.get(), |batch| {
-        guests.fulfil(&shape(batch[0].cell), batch, &take)
+        guests.fulfil(&shape(batch[0].cell), batch, &take, &lose)
     })?;
     let (_, store) = store.into_inner().map_err(|_| poisoned(()))?;
     Ok(store)
+}
+
+/// A run whose guest hung or died: nothing was attached, and the guest is what was left.
+fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
+    let error = Some(format!("its guest was lost: {}", lost.why));
+    let attach = Step {
+        outcome: Outcome::Died,
+        seconds: lost.seconds,
+        error,
+        loss_told: false,
+        programs: None,
+        memory: None,
+    };
+    Run {
+        wish: lost.wish,
+        ended: store::now(),
+        commit: commit.to_owned(),
+        versions: Versions::default(),
+        cut_off: None,
+        attach,
+        handed_out: None,
+        data: None,
+        detach: None,
+        leftovers: [("guests".to_owned(), 1)].into(),
+        retry: None,
+    }
 }
 
 /// A run as a person reads it while it goes on.

@@ -1,10 +1,11 @@
 //! Wishes are dealt out to guests, which answer each with a line of JSON. A guest is used for some of them, then a fresh
-//! one is taken; what a guest did not bring to its end is tried again in another.
+//! one is taken. A wish in whose middle its guest hangs or dies is lost, and told as that; what a guest did not begin is tried in another.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab_wire::{Context, Failure, Spec};
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::peers;
 use crate::lab::{Place, Programs, Ready, Script, Steps, Stop, Stream, Suite, Verdict, follow, repository};
@@ -17,9 +18,25 @@ const PROGRAMS: Programs = Programs {
 /// A guest is used for so many wishes.
 pub const PER_GUEST: usize = 12;
 /// None takes longer: its calls, data and waits have limits of their own.
-const LIMIT: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_secs(4200);
 /// A wish is tried in so many guests.
 const TRIES: usize = 2;
+
+/// What a guest says before it begins with a wish.
+#[derive(Deserialize)]
+struct Begins<W> {
+    begins: W,
+}
+
+/// A wish in whose middle its guest was lost.
+pub struct Lost<W> {
+    /// The wish.
+    pub wish: W,
+    /// After so many seconds.
+    pub seconds: f64,
+    /// How the guest ended.
+    pub why: &'static str,
+}
 
 /// Everything that the guests of an experiment are booted from.
 pub struct Guests {
@@ -38,17 +55,23 @@ impl Guests {
     }
 
     /// Brings wishes to their end in guests of that shape. Whatever a guest says is handed to `take`, which says which
-    /// wish that was.
-    pub fn fulfil<W: Serialize + PartialEq>(
+    /// wish that was; of one that was lost `lose` is told.
+    pub fn fulfil<W: Serialize + DeserializeOwned + PartialEq>(
         &self,
         shape: &Spec,
         mut rest: Vec<W>,
         take: &dyn Fn(&[u8]) -> Result<W, Failure>,
+        lose: &dyn Fn(Lost<W>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut tries = 0;
         while !rest.is_empty() {
             let before = rest.len();
-            let verdict = self.in_one_guest(shape, &mut rest, take)?;
+            let (verdict, under_way) = self.in_one_guest(shape, &mut rest, take)?;
+            let is_lost = matches!(verdict, Verdict::ScriptHung(_) | Verdict::GuestHung | Verdict::Died(_));
+            if let (true, Some((wish, began))) = (is_lost, under_way) {
+                rest.retain(|other| *other != wish);
+                lose(Lost { wish, seconds: began.elapsed().as_secs_f64(), why: verdict.sentence() })?;
+            }
             tries = if rest.len() < before { 0 } else { tries + 1 };
             if tries == TRIES {
                 let given_up = serde_json::to_string(&rest.remove(0)).unwrap_or_default();
@@ -59,12 +82,13 @@ impl Guests {
         Ok(())
     }
 
-    fn in_one_guest<W: Serialize + PartialEq>(
+    /// How the guest ended, and the wish that it did not bring to its end, and since when it was at it.
+    fn in_one_guest<W: Serialize + DeserializeOwned + PartialEq>(
         &self,
         shape: &Spec,
         rest: &mut Vec<W>,
         take: &dyn Fn(&[u8]) -> Result<W, Failure>,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<(Verdict, Option<(W, Instant)>), Failure> {
         let place = Place::make(&repository(), false)?;
         let share = &rest[..rest.len().min(PER_GUEST)];
         let limit = LIMIT * u32::try_from(share.len()).unwrap_or(1);
@@ -78,6 +102,7 @@ impl Guests {
         steps.quiet();
         let machine = self.ready.boot(&place, &script, &spec, &mut steps)?;
         let mut line = Vec::new();
+        let mut under_way = None;
         let output = |stream, bytes: &[u8]| {
             if stream == Stream::Err {
                 eprint!("{}", String::from_utf8_lossy(bytes));
@@ -88,15 +113,21 @@ impl Guests {
                     line.push(byte);
                     continue;
                 }
-                let done = take(&std::mem::take(&mut line))?;
+                let said = std::mem::take(&mut line);
+                if let Ok(Begins { begins }) = serde_json::from_slice(&said) {
+                    under_way = Some((begins, Instant::now()));
+                    continue;
+                }
+                let done = take(&said)?;
                 rest.retain(|wish| *wish != done);
+                under_way = None;
             }
             Ok(())
         };
-        let verdict = follow(machine, limit, None, output, &mut steps)?;
+        let verdict = follow(machine, limit, Some(LIMIT), None, output, &mut steps)?;
         if !matches!(verdict, Verdict::Ended(0 | 3)) {
             verdict.report(&place.console());
         }
-        Ok(verdict)
+        Ok((verdict, under_way))
     }
 }

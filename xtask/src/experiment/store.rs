@@ -24,14 +24,21 @@ pub struct Store<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Store<T> {
-    /// Reads what is there; nothing yet is no error.
+    /// Reads what is there; nothing yet is no error. A last line without its end was torn when the machine went down, and goes.
     pub fn open(name: &str) -> Result<Self, Failure> {
         let file = repository().join(name);
-        let text = if file.exists() {
+        let mut text = if file.exists() {
             fs::read_to_string(&file).context(|| format!("cannot read {}", file.display()))?
         } else {
             String::new()
         };
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            eprintln!("experiment: the last line of {} was torn, and goes", file.display());
+            text.truncate(whole);
+            let cut = File::options().write(true).open(&file).and_then(|cut| cut.set_len(whole as u64));
+            cut.context(|| format!("cannot cut {}", file.display()))?;
+        }
         let lines = text
             .lines()
             .zip(1..)

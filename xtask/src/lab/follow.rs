@@ -69,10 +69,12 @@ impl Verdict {
     }
 }
 
-/// Passes the guest's frames on until the last one, or until its time is over.
+/// Passes the guest's frames on until the last one, or until its time is over: all of it, or where it says nothing for as long as it may be
+/// `silent`.
 pub fn follow(
     mut machine: Machine,
     timeout: Duration,
+    silent: Option<Duration>,
     out: Option<&Path>,
     mut output: impl FnMut(Stream, &[u8]) -> Result<(), Failure>,
     steps: &mut Steps,
@@ -81,9 +83,14 @@ pub fn follow(
     let mut collector = Collector::new(out);
     let mut deadline = Instant::now() + BOOT_LIMIT;
     let mut last_words = String::new();
+    let mut heard = Instant::now();
     let verdict = loop {
-        match frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(Frame::Stdout(bytes))) => output(Stream::Out, &bytes)?,
+        let by = silent.map_or(deadline, |silent| deadline.min(heard + silent.max(BOOT_LIMIT)));
+        match frames.recv_timeout(by.saturating_duration_since(Instant::now())) {
+            Ok(Ok(Frame::Stdout(bytes))) => {
+                heard = Instant::now();
+                output(Stream::Out, &bytes)?;
+            }
             Ok(Ok(Frame::Stderr(bytes))) => output(Stream::Err, &bytes)?,
             Ok(Ok(Frame::Note(text))) => {
                 steps.say(&format!("guest: {text}"));

@@ -162,7 +162,7 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         ..shape.spec(args.timeout)
     };
     let machine = ready.boot(&place, &script, &spec, &mut steps)?;
-    let verdict = follow::follow(machine, args.timeout, args.out.as_deref(), follow::pass, &mut steps)?;
+    let verdict = follow::follow(machine, args.timeout, None, args.out.as_deref(), follow::pass, &mut steps)?;
     verdict.report(&place.console());
     Ok(verdict.exit_code())
 }

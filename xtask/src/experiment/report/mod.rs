@@ -463,6 +463,7 @@ fn what_was_run(data: &Data<'_>) -> String {
             Contender::Bowline | Contender::BowlineLibrary => &run.commit,
             _ => &run.versions.contender,
         });
+        entry.1.remove("");
     }
     let rows: Vec<Vec<String>> = counts
         .into_iter()
@@ -473,6 +474,8 @@ fn what_was_run(data: &Data<'_>) -> String {
     let hosts: BTreeSet<String> = data
         .runs
         .iter()
+        // Of a run that was lost with its guest nobody has told.
+        .filter(|run| !run.versions.kernel.is_empty())
         .map(|run| {
             let it = &run.versions;
             format!(

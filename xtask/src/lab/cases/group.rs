@@ -102,6 +102,7 @@ fn in_one_guest(ready: &Ready, cases: &[&Case], tell: &mut Tell<'_>) -> Result<V
         machine,
         limit,
         None,
+        None,
         |_, bytes| {
             reader.read(bytes).into_iter().try_for_each(|(name, log, ending)| tell(&name, &log, ending))
         },
