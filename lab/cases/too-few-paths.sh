@@ -4,6 +4,7 @@
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B1 B2 B7
 # limit: 180s
+# soak
 . /lab/lib.sh
 
 lab drop 100% 3
