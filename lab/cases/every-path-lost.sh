@@ -6,8 +6,6 @@
 # limit: 240s
 . /lab/lib.sh
 
-kept() { host '[.maps, .wwids, .node_records, .attachments, .claims, (.scsi_devices | length), (.sessions | length)]'; }
-
 step "volume 4 has a write-back cache, so a flush has to reach the target"
 cache=/sys/kernel/config/target/core/fileio_0/vol4/attrib/emulate_write_cache
 echo 1 >$cache

@@ -6,8 +6,6 @@
 # limit: 240s
 . /lab/lib.sh
 
-hangs() { [[ $(ps -o stat= -p "$writer") == D* ]]; }
-
 step "a writer hangs in its last close"
 connect_all 1
 device=$(field .device_node)
@@ -16,7 +14,7 @@ udevadm settle
 lab drop 100%
 pattern late | dd of="$device" bs=64k iflag=fullblock status=none 2>/dev/null &
 writer=$!
-wait_until 20 "the writer hangs" hangs
+wait_until 20 "the writer hangs" hangs "$writer"
 expect_exit 5 disconnect 1 --flush-timeout 3s --deadline 40s
 expect_json '.error.message | contains("a last close of map")'
 

@@ -7,8 +7,6 @@
 # any target
 . /lab/lib.sh
 
-four() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 4 ]; }
-no_finisher() { ! pgrep -f 'bowline finish' >/dev/null; }
 # As JSON: where the portals with these numbers listen.
 portals() { printf '10.0.%s.2:3260\n' "$@" | jq -Rn '[inputs]'; }
 
@@ -33,7 +31,7 @@ dead_portals() {
 
     step "healed, they join within 10 s"
     lab heal
-    wait_until 10 "all four paths were in the map" four
+    wait_until 10 "all four paths were in the map" active 4
     step "and who brought them goes away"
     wait_until 5 "the finisher ended" no_finisher
 

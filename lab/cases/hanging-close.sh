@@ -6,9 +6,6 @@
 # limit: 180s
 . /lab/lib.sh
 
-kept() { host '[.maps, .wwids, .node_records, .attachments, .claims, (.scsi_devices | length), (.sessions | length)]'; }
-hangs() { [[ $(ps -o stat= -p "$writer") == D* ]]; }
-
 connect_all 1
 device=$(field .device_node)
 before=$(kept)
@@ -17,7 +14,7 @@ udevadm settle
 lab drop 100%
 pattern late | dd of="$device" bs=64k iflag=fullblock status=none &
 writer=$!
-wait_until 20 "the writer hangs" hangs
+wait_until 20 "the writer hangs" hangs "$writer"
 
 began=$SECONDS
 expect_exit 5 disconnect 1 --flush-timeout 4s --deadline 30s

@@ -7,8 +7,6 @@
 # soak
 . /lab/lib.sh
 
-four() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 4 ]; }
-
 # Not multiples of each other, so that they meet retries at different places.
 for silent in 23 47 61 89; do
     for dead in 3 "2 4"; do
@@ -20,7 +18,7 @@ for silent in 23 47 61 89; do
         while [ $((SECONDS - began)) -lt $silent ]; do sleep 0.1; done
         step "portals $dead are healed after $silent s"
         lab heal
-        timed wait_until 10 "all four paths were in the map" four
+        timed wait_until 10 "all four paths were in the map" active 4
         echo "it took $took ms"
         write_pattern "/dev/mapper/$map" "$silent-$dead"
         verify_pattern "/dev/mapper/$map" "$silent-$dead"

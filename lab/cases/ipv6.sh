@@ -36,8 +36,7 @@ expect_json '([.failed_paths[].portal] | sort) == ["[fd00:0:0:2::2]:3260", "[fd0
 verify_pattern "$(field .device_node)" six
 lab heal
 map=$(field .map)
-four() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 4 ]; }
-wait_until 10 "all four paths were in the map" four
+wait_until 10 "all four paths were in the map" active 4
 disconnect 1
 expect_json '.outcome == "clean"'
 

@@ -20,6 +20,11 @@ fail() {
     exit 1
 }
 
+# For wait_until: so many paths of $map work; nobody waits for missing paths any more; a process hangs in the kernel.
+active() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = "$1" ]; }
+no_finisher() { ! pgrep -f 'bowline finish' >/dev/null; }
+hangs() { [[ $(ps -o stat= -p "$1") == D* ]]; }
+
 # Undone at the end of the case however it ends, the last first.
 undo=:
 at_end() {
@@ -71,6 +76,9 @@ expect_host() {
     seen=$({ lab leftovers || :; })
     jq -e "$1" <<<"$seen" >/dev/null || fail "expected $1 of the host, saw $(jq -c . <<<"$seen")"
 }
+
+# What a disconnect that refuses must not touch.
+kept() { host '[.maps, .wwids, .node_records, .attachments, .claims, (.scsi_devices | length), (.sessions | length)]'; }
 
 no_leftovers() {
     local seen

@@ -14,7 +14,6 @@ states() { # STATE
     done
 }
 told_of() { dmesg | grep -q "Buffer I/O error on dev $1, .*, lost async page write"; }
-all_active() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A' | wc -l)" = 4 ]; }
 
 lost_write() { # whole|partition OPTION…
     local what=$1 options=("${@:2}") lost
@@ -42,7 +41,7 @@ lost_write() { # whole|partition OPTION…
     states running
     if [ -n "$map" ]; then
         multipathd restorequeueing map "$map"
-        wait_until 60 "every path is active" all_active
+        wait_until 60 "every path is active" active 4
     fi
     expect_exit 5 disconnect 61
     expect_json '.error.message | test("a write to .* is lost")'

@@ -36,8 +36,7 @@ wait $connecting || fail "connect: $(jq -c . "$answer")"
 [ "$(cat "/sys/block/$offline/device/state")" = offline ] || fail "$offline is not offline"
 expect_json '.map != null'
 map=$(field .map)
-three() { [ "$(dmsetup status "$map" | grep -oE '[0-9]+:[0-9]+ A ' | wc -l)" = 3 ]; }
-wait_until 20 "the map used the other three" three
+wait_until 20 "the map used the other three" active 3
 verify_pattern "$(field .device_node)" others
 disconnect 1
 expect_json '.outcome == "clean" and .warnings == []'

@@ -8,9 +8,6 @@
 # soak
 . /lab/lib.sh
 
-kept() { host '[.maps, .wwids, .node_records, .attachments, .claims, (.scsi_devices | length), (.sessions | length)]'; }
-hangs() { [[ $(ps -o stat= -p "$writer") == D* ]]; }
-
 lab cache on 1
 at_end lab cache off 1
 
@@ -31,7 +28,7 @@ late() {
     lab drop 100%
     pattern late | dd of="$(field .device_node)" bs=64k iflag=fullblock status=none 2>/dev/null &
     writer=$!
-    wait_until 20 "the writer hangs" hangs
+    wait_until 20 "the writer hangs" hangs "$writer"
 }
 refuses() {
     timed expect_exit 5 disconnect 1 --flush-timeout 4s --deadline 30s

@@ -20,7 +20,6 @@ began=${EPOCHREALTIME/./}
 connect 1 --deadline 40s
 expect_json '([.paths[] | select(.state == "active")] | length) == 3'
 pgrep -f 'bowline finish' >/dev/null || fail "expected a finisher"
-no_finisher() { ! pgrep -f 'bowline finish' >/dev/null; }
 wait_until 60 "the finisher ended" no_finisher
 took=$(((${EPOCHREALTIME/./} - began) / 1000))
 [ "$took" -le 42000 ] || fail "expected the finisher's end by 40 s, saw it after $took ms"

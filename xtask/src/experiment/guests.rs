@@ -67,8 +67,7 @@ impl Guests {
         while !rest.is_empty() {
             let before = rest.len();
             let (verdict, under_way) = self.in_one_guest(shape, &mut rest, take)?;
-            let is_lost = matches!(verdict, Verdict::ScriptHung(_) | Verdict::GuestHung | Verdict::Died(_));
-            if let (true, Some((wish, began))) = (is_lost, under_way) {
+            if let (false, Some((wish, began))) = (matches!(verdict, Verdict::Ended(_)), under_way) {
                 rest.retain(|other| *other != wish);
                 lose(Lost { wish, seconds: began.elapsed().as_secs_f64(), why: verdict.sentence() })?;
             }
