@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Data, Fault, HandedOut, Paths, Retry, Run, Wish, Work};
+use lab_experiment::{Contender, Data, Fault, HandedOut, Paths, Retry, Run, Wish, Work};
 use lab_wire::Failure;
 
 use crate::contender::{self, Contend, Volume};
@@ -30,8 +30,6 @@ const LATER: Duration = Duration::from_secs(10);
 const IMAGE: usize = 2 << 20;
 /// What is written to a volume that is used, in bytes.
 const LITTLE: usize = 256 << 10;
-/// Within this a caller is killed: an attach takes about so long.
-const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs it; the host must be clean.
 ///
@@ -42,6 +40,10 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let fault = wish.cell.fault;
     trouble::sign_volumes(wish.seed)?;
     let volume = Volume { connection: lab::connection(VOLUME)?, multipath };
+    let undisturbed = match fault {
+        Fault::CallerKilled => undisturbed_attach(wish.contender, &volume)?,
+        _ => Duration::ZERO,
+    };
     let mut contender = contender::ready(wish.contender, None)?;
     let versions = host::versions(contender.version());
     let mut trouble = Trouble::begin(fault, HALF)?;
@@ -50,7 +52,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
 
     let cut_off = match fault {
         Fault::CallerKilled => {
-            let limit = KILLED_WITHIN.mul_f64(share(wish.seed));
+            let limit = undisturbed.mul_f64(share(wish.seed));
             Some(contender.attach(std::slice::from_ref(&volume), limit)?.step)
         }
         _ => None,
@@ -86,6 +88,16 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     }
     trouble.heal()?;
     Ok(run)
+}
+
+/// How long this contender's attach takes when nobody kills it: within that he is killed. The host is as before.
+fn undisturbed_attach(contender: Contender, volume: &Volume) -> Result<Duration, Failure> {
+    let mut contender = contender::ready(contender, None)?;
+    let attached = contender.attach(std::slice::from_ref(volume), CALL_LIMIT)?;
+    contender.detach(std::slice::from_ref(volume), false, CALL_LIMIT)?;
+    drop(contender);
+    lab::fresh()?;
+    Ok(Duration::from_secs_f64(attached.step.seconds))
 }
 
 /// All that comes after an attach that says it succeeded.
@@ -136,22 +148,27 @@ fn use_and_detach(
     Ok(())
 }
 
-/// What a run writes.
+/// What a run writes, and how.
 #[derive(Clone, Copy)]
 struct Writing {
+    access: Access,
     bytes: usize,
     seed: u64,
 }
 
 impl Writing {
     fn of(wish: &Wish) -> Self {
-        let bytes = if wish.cell.work == Work::Create { IMAGE } else { LITTLE };
-        Self { bytes, seed: wish.seed }
+        let (access, bytes) = match wish.cell.work {
+            // As `qemu-img convert -t none` writes an image for Cinder.
+            Work::Create => (Access::Synced, IMAGE),
+            // Nobody has synced it before the detach: that is the detach's work.
+            Work::Attach => (Access::Cached, LITTLE),
+        };
+        Self { access, bytes, seed: wish.seed }
     }
 
     fn write_and_read(self, device: &Path) -> Result<Data, Failure> {
-        let (ended, write_seconds) =
-            data::access(Access::Write, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
+        let (ended, write_seconds) = data::access(self.access, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
         let mut told = self.told(ended, write_seconds);
         if told.not_written.is_none() {
             let (ended, _) = data::access(Access::Read, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
@@ -167,7 +184,7 @@ impl Writing {
     /// All portals die; then data goes into the page cache, and the last close waits for them.
     fn begin_on_dead_paths(self, device: &Path) -> Result<Accessing, Failure> {
         lab::lab(&["drop", "100%"])?;
-        let writer = data::begin(Access::Dirty, device, 0, self.bytes, self.seed)?;
+        let writer = data::begin(Access::Cached, device, 0, self.bytes, self.seed)?;
         thread::sleep(Duration::from_secs(1));
         Ok(writer)
     }

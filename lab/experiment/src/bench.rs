@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lab_experiment::{Bench, BenchWish, Sessions, Timed};
 use lab_wire::Failure;
 
-use crate::contender::{self, Volume};
+use crate::contender::{self, Answer, Volume};
 use crate::observe::Device;
 use crate::processor::Processor;
 use crate::{host, lab};
@@ -19,8 +19,13 @@ use crate::{host, lab};
 const CALL_LIMIT: Duration = Duration::from_secs(900);
 /// How often the maps are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// After the call has returned, missing paths get so long.
-const MORE_PATHS: Duration = Duration::from_secs(20);
+/// After a call has returned, what is still missing gets so long.
+const LONGER: Duration = Duration::from_secs(20);
+/// What comes and goes with a volume has a name in one of these.
+const NAMES: [&str; 5] =
+    ["/sys/class/iscsi_session", "/sys/class/block", "/dev/mapper", "/dev/disk/by-path", "/dev/disk/by-id"];
+/// There while udev has an event that is not dealt with (systemd 252, `src/udev/udevd.c`).
+const UDEV_IS_BUSY: &str = "/run/udev/queue";
 
 /// Runs it; the host must be clean.
 ///
@@ -44,27 +49,16 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         lab::lab(&["drop", "100%", "1", "2"])?;
     }
     let portals = if wish.dead_half { 2 } else { 4 };
+    let before = names();
     let watch = Watch::begin(usize::from(wish.volumes), portals);
-    let over = AtomicBool::new(false);
     let processor = Processor::begin();
-    let (attached, seen) = thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch.until(&over));
-        let attached = contender.attach(&volumes, CALL_LIMIT);
-        let until = Instant::now() + MORE_PATHS;
-        while !watcher.is_finished()
-            && Instant::now() < until
-            && attached.as_ref().is_ok_and(|done| done.step.ok())
-        {
-            thread::sleep(LOOK_AGAIN);
-        }
-        over.store(true, Ordering::Relaxed);
-        (attached, watcher.join().unwrap_or_default())
-    });
+    let (attached, seen) = watched(|over| watch.until(over), || contender.attach(&volumes, CALL_LIMIT));
     let (attached, attach_processor) = (attached?, processor.seconds());
     settled()?;
     let processor = Processor::begin();
-    let detached = contender.detach(&volumes, false, CALL_LIMIT)?;
-    let detach_processor = processor.seconds();
+    let (detached, gone) =
+        watched(|over| gone(&before, over), || contender.detach(&volumes, false, CALL_LIMIT));
+    let (detached, detach_processor) = (detached?, processor.seconds());
     let mut left = lab::leftovers()?;
     if wish.sessions == Sessions::Existing {
         contender.detach(&keeper, false, CALL_LIMIT)?;
@@ -81,9 +75,49 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         seen,
         events: attached.events,
         detach: detached.step,
+        gone,
         detach_processor,
         leftovers: left,
     })
+}
+
+/// Calls somebody while another watches, who gets a little longer where the call succeeds.
+fn watched<T: Default + Send>(
+    watch: impl FnOnce(&AtomicBool) -> T + Send,
+    call: impl FnOnce() -> Result<Answer, Failure>,
+) -> (Result<Answer, Failure>, T) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(&over));
+        let answer = call();
+        let until = Instant::now() + LONGER;
+        while !watcher.is_finished()
+            && Instant::now() < until
+            && answer.as_ref().is_ok_and(|answer| answer.step.ok())
+        {
+            thread::sleep(LOOK_AGAIN);
+        }
+        over.store(true, Ordering::Relaxed);
+        (answer, watcher.join().unwrap_or_default())
+    })
+}
+
+/// After how many seconds there is nothing but what was there before, and udev is idle; nothing when it is over before.
+fn gone(before: &BTreeSet<String>, over: &AtomicBool) -> Option<f64> {
+    let began = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        if !Path::new(UDEV_IS_BUSY).exists() && names().is_subset(before) {
+            return Some(began.elapsed().as_secs_f64());
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    None
+}
+
+/// The sessions, block devices, maps and links that are there.
+fn names() -> BTreeSet<String> {
+    let entries = NAMES.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    entries.map(|entry| entry.path().display().to_string()).collect()
 }
 
 /// Until udev has nothing under way: what is measured next shall not pay for it.

@@ -46,9 +46,9 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Access {
     /// Past the page cache, and synced
-    Write,
-    /// Into the page cache; the last close writes it back
-    Dirty,
+    Synced,
+    /// Into the page cache; the last close writes it back, and nobody syncs
+    Cached,
     /// Past the page cache, and compared
     Read,
 }
@@ -70,11 +70,11 @@ pub enum Ended {
 pub fn main(job: &Job) -> Result<ExitCode, Failure> {
     let expected = pattern(job.seed, job.bytes);
     let done = match job.access {
-        Access::Write => write(job, &expected, OFlags::DIRECT).map(|()| true),
-        Access::Dirty => write(job, &expected, OFlags::empty()).map(|()| true),
+        Access::Synced => write(job, &expected, OFlags::DIRECT).map(|()| true),
+        Access::Cached => write(job, &expected, OFlags::empty()).map(|()| true),
         Access::Read => read(job).map(|seen| seen == expected),
     };
-    let same = done.context(|| format!("cannot {:?} {}", job.access, job.device.display()))?;
+    let same = done.context(|| format!("cannot access {} ({:?})", job.device.display(), job.access))?;
     Ok(ExitCode::from(u8::from(!same)))
 }
 

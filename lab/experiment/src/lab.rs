@@ -6,6 +6,9 @@ use std::process::{Command, Output, Stdio};
 use lab_wire::{Context, Failure};
 use serde_json::{Map, Value};
 
+/// It takes a minute at most, in seconds: whoever made it hang has his run ended by that.
+const LIMIT: &str = "600";
+
 /// Runs `lab` with these words.
 ///
 /// # Errors
@@ -22,8 +25,8 @@ pub fn lab(words: &[&str]) -> Result<(), Failure> {
 }
 
 fn output(words: &[&str]) -> Result<Output, Failure> {
-    let mut command = Command::new("lab");
-    command.args(words).stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    command.args([LIMIT, "lab"]).args(words).stdin(Stdio::null());
     command.output().context(|| format!("cannot start `lab {}`", words.join(" ")))
 }
 

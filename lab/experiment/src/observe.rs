@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Nothing that is asked here takes longer, in seconds.
+const LIMIT: &str = "60";
+
 /// A block device by the kernel's name.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -48,7 +51,8 @@ impl Device {
         if !self.is_map() {
             return 1;
         }
-        let status = Command::new("dmsetup").arg("status").arg(&self.node).output();
+        let status =
+            Command::new("timeout").args([LIMIT, "dmsetup", "status", "--noflush"]).arg(&self.node).output();
         status.map_or(0, |output| working_paths(&String::from_utf8_lossy(&output.stdout)))
     }
 }

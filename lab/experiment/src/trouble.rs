@@ -24,6 +24,8 @@ const FLAP: Duration = Duration::from_secs(5);
 const AWAY: Duration = Duration::from_secs(5);
 /// How often to look for the first session.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// The other volume's device is made within this, in seconds.
+const LIMIT: &str = "120";
 /// When no session has come by then, none will.
 const NO_SESSION: Duration = Duration::from_secs(60);
 
@@ -173,7 +175,8 @@ fn leave_another_volume() -> Result<String, Failure> {
          udevadm settle
          cat /sys/class/scsi_device/*:{volume}/device/wwid"
     );
-    let output = Command::new("sh").args(["-c", &script]).output().context(|| "cannot start sh")?;
+    let output =
+        Command::new("timeout").args([LIMIT, "sh", "-c", &script]).output().context(|| "cannot start sh")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Failure::new(format!("the other volume's device cannot be made: {said}")));

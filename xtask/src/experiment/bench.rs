@@ -18,7 +18,7 @@ use crate::lab::{Stop, repository, told};
 #[derive(clap::Args)]
 pub struct BenchArgs {
     /// So many rounds; within one, all take turns in an order that the seed decides
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value_t = ROUNDS)]
     rounds: u32,
     /// Only with so many volumes at once
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
@@ -37,15 +37,19 @@ pub struct BenchArgs {
 /// Below the repository.
 const REPORT: &str = "docs/benchmark.md";
 
+/// So many rounds are judged.
+pub const ROUNDS: u32 = 3;
 /// Volumes at once, whether the sessions are there, whether half of the portals is dead.
 pub type Kind = (u16, Sessions, bool);
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 10] = [
     (1, Sessions::New, false),
     (1, Sessions::Existing, false),
     (4, Sessions::New, false),
+    (4, Sessions::Existing, false),
     (16, Sessions::New, false),
     (16, Sessions::Existing, false),
     (32, Sessions::New, false),
+    (32, Sessions::Existing, false),
     (1, Sessions::New, true),
     (4, Sessions::New, true),
 ];
@@ -135,7 +139,7 @@ fn line_of(seen: &Bench) -> String {
     let wish = &seen.wish;
     let moment = |at: Option<f64>| at.map_or_else(|| "never".to_owned(), |at| format!("{at:.1} s"));
     format!(
-        "{} {}: usable {}, all paths {}, returned {:.1} s {}; detached {:.1} s{}",
+        "{} {}: usable {}, all paths {}, returned {:.1} s {}; detached {:.1} s, gone {}{}",
         wish.contender.name(),
         kind_of((wish.volumes, wish.sessions, wish.dead_half)),
         moment(seen.seen.all_maps),
@@ -143,6 +147,7 @@ fn line_of(seen: &Bench) -> String {
         seen.attach.seconds,
         seen.attach.error.as_deref().unwrap_or(""),
         seen.detach.seconds,
+        moment(seen.gone),
         seen.detach.error.as_deref().map(|error| format!(" {error}")).unwrap_or_default(),
     )
 }
@@ -158,8 +163,8 @@ mod tests {
     #[test]
     fn within_a_round_all_take_turns_and_no_round_is_measured_twice() {
         let all = wishes(&args(2), 3, 7);
-        assert_eq!(all.len(), 2 * (6 * 4 + 2 * 3));
-        assert!(all[..30].iter().all(|wish| wish.round == 3) && all[30..].iter().all(|wish| wish.round == 4));
+        assert_eq!(all.len(), 2 * (8 * 4 + 2 * 3));
+        assert!(all[..38].iter().all(|wish| wish.round == 3) && all[38..].iter().all(|wish| wish.round == 4));
         assert!(all.iter().all(|wish| wish.volumes < VOLUMES));
         assert_eq!(all, wishes(&args(2), 3, 7));
         assert_ne!(all, wishes(&args(2), 3, 8));

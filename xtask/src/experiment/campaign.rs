@@ -89,9 +89,10 @@ fn line_of(run: &Run) -> String {
         let wrong = if handed_out.right_volume == Some(false) { " WRONG VOLUME" } else { "" };
         format!(" {kind} {}/{} paths{wrong}", handed_out.paths, handed_out.paths_later)
     });
-    let lost = match (run.lost(), run.lost_silently()) {
-        (_, true) => " DATA LOST SILENTLY",
-        (true, _) => " data lost, and told",
+    let lost = match (run.lost(), run.lost_silently(), run.differs()) {
+        (_, true, _) => " DATA LOST SILENTLY",
+        (true, ..) => " data lost, and told",
+        (.., true) => " SOMETHING ELSE READ BACK",
         _ => "",
     };
     format!(
@@ -102,7 +103,7 @@ fn line_of(run: &Run) -> String {
         step("detach", run.detach.as_ref()),
         step("again", run.retry.as_ref().map(|retry| &retry.detach)),
         lost,
-        if run.clean() { String::new() } else { format!(" LEFT {:?}", run.leftovers) },
+        if run.spotless() { String::new() } else { format!(" LEFT {:?}", run.left()) },
     )
 }
 

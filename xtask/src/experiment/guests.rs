@@ -1,5 +1,6 @@
 //! Wishes are dealt out to guests, which answer each with a line of JSON. A guest is used for some of them, then a fresh
-//! one is taken. A wish in whose middle its guest hangs or dies is lost, and told as that; what a guest did not begin is tried in another.
+//! one is taken. A wish in whose middle its guest hangs or dies is lost, and told as that; so is one that two guests could not
+//! bring to its end. What a guest did not begin is tried in another.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ pub struct Lost<W> {
     pub wish: W,
     /// After so many seconds.
     pub seconds: f64,
-    /// How the guest ended.
+    /// How its last guest ended.
     pub why: &'static str,
 }
 
@@ -67,11 +68,14 @@ impl Guests {
         while !rest.is_empty() {
             let before = rest.len();
             let (verdict, under_way) = self.in_one_guest(shape, &mut rest, take)?;
-            if let (false, Some((wish, began))) = (matches!(verdict, Verdict::Ended(_)), under_way) {
+            tries = if rest.len() < before { 0 } else { tries + 1 };
+            // Who ended in its middle by himself could not go on, and says why: perhaps it was the laboratory, so it is tried once more.
+            let lost = !matches!(verdict, Verdict::Ended(_)) || tries == TRIES;
+            if let (true, Some((wish, began))) = (lost, under_way) {
                 rest.retain(|other| *other != wish);
+                tries = 0;
                 lose(Lost { wish, seconds: began.elapsed().as_secs_f64(), why: verdict.sentence() })?;
             }
-            tries = if rest.len() < before { 0 } else { tries + 1 };
             if tries == TRIES {
                 let given_up = serde_json::to_string(&rest.remove(0)).unwrap_or_default();
                 eprintln!("experiment: given up after {TRIES} guests: {given_up}: {}", verdict.sentence());

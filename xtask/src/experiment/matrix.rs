@@ -40,6 +40,13 @@ pub fn missing(selection: &Selection, runs: &[Run]) -> Vec<Missing> {
         .collect()
 }
 
+/// How many runs of a contender are owed in such cells and not there, each cell by itself.
+pub fn lacking(cells: impl Fn(Cell) -> bool, contender: Contender, runs: &[Run]) -> usize {
+    let contenders = vec![contender];
+    let selection = Selection { cells: Vec::new(), contenders, runs: None };
+    missing(&selection, runs).into_iter().filter(|(cell, _)| cells(*cell)).count()
+}
+
 /// How many are missing of each.
 pub fn summary(missing: &[Missing]) -> Vec<(Cell, Contender, usize)> {
     let mut counts: BTreeMap<Missing, usize> = BTreeMap::new();

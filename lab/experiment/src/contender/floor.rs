@@ -1,6 +1,7 @@
 //! The floor: the work that no driver can do without, done side by side, by one that decides nothing, verifies nothing
 //! and cleans nothing up. It uses none of bowline's crates. With `find_multipaths no` multipathd makes the maps by itself.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -95,20 +96,26 @@ fn doors(volumes: &[Volume]) -> Vec<Door> {
 
 fn attach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Failure> {
     let doors = doors(volumes);
-    let mark = |name: &str| json!({ "at": began.elapsed().as_secs_f64(), "event": name });
-    let hosts = side_by_side(&doors, |door| login(door, limit))?;
-    let logged_in = mark("logged_in");
-    let scans: Vec<(&Door, String)> = doors.iter().zip(hosts).collect();
-    side_by_side(&scans, |(door, host)| scan(host, &door.luns))?;
-    let disks = mark("disks");
-    let first = scans.first().ok_or_else(|| Failure::new("no portal"))?;
+    let now = || began.elapsed().as_secs_f64();
+    // Each portal by itself: none waits for another's login.
+    let opened = side_by_side(&doors, |door| {
+        let host = login(door, limit)?;
+        let logged_in = now();
+        scan(&host, &door.luns)?;
+        Ok((host, logged_in, now()))
+    })?;
+    let (door, (host, ..)) = doors.iter().zip(&opened).next().ok_or_else(|| Failure::new("no portal"))?;
     let mut devices = Vec::new();
-    for lun in &first.0.luns {
-        let map = PathBuf::from(format!("/dev/mapper/{}", identity(&first.1, *lun)?));
+    for lun in &door.luns {
+        let map = PathBuf::from(format!("/dev/mapper/{}", identity(host, *lun)?));
         wait_for(limit, &format!("{} to be there", map.display()), || map.exists())?;
         devices.push(map.display().to_string());
     }
-    Ok((devices, vec![logged_in, disks, mark("maps")]))
+    let last = |at: fn(&(String, f64, f64)) -> f64| opened.iter().map(at).fold(0.0, f64::max);
+    let mark = |name: &str, at: f64| json!({ "at": at, "event": name });
+    let marks =
+        vec![mark("logged_in", last(|one| one.1)), mark("disks", last(|one| one.2)), mark("maps", now())];
+    Ok((devices, marks))
 }
 
 /// Logs in, unless there is a session; the SCSI host of the session.
@@ -181,25 +188,23 @@ fn identity(host: &str, lun: u64) -> Result<String, Failure> {
 fn detach(volumes: &[Volume], limit: Instant) -> Result<(), Failure> {
     let doors = doors(volumes);
     let hosts: Vec<Option<String>> = doors.iter().map(host_of).collect();
-    let disks: Vec<(String, u64)> = doors
-        .iter()
-        .zip(&hosts)
-        .filter_map(|(door, host)| host.clone().map(|host| (door, host)))
-        .flat_map(|(door, host)| door.luns.iter().map(move |lun| (host.clone(), *lun)))
-        .collect();
-    let mut maps: Vec<String> = disks.iter().filter_map(|(host, lun)| identity(host, *lun).ok()).collect();
-    maps.sort();
-    maps.dedup();
-    for map in &maps {
+    let mut maps: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
+    for (door, host) in doors.iter().zip(&hosts) {
+        for (lun, host) in door.luns.iter().filter_map(|lun| Some((*lun, host.as_deref()?))) {
+            maps.entry(identity(host, lun)?).or_default().push((host, lun));
+        }
+    }
+    // Each volume by itself, and each of its disks.
+    side_by_side(&maps.iter().collect::<Vec<_>>(), |(map, disks)| {
         let node = format!("/dev/mapper/{map}");
         fs::File::open(&node).and_then(|file| file.sync_all()).context(|| format!("cannot flush {node}"))?;
         ask_multipathd(&format!("del map {map}"))?;
-    }
-    side_by_side(&disks, |(host, lun)| {
-        let folder = format!("/sys/class/scsi_device/{host}:0:0:{lun}");
-        let deleted = fs::write(format!("{folder}/device/delete"), "1");
-        deleted.context(|| format!("cannot delete {folder}"))?;
-        wait_for(limit, "a disk to be gone", || !Path::new(&folder).exists())
+        side_by_side(disks, |(host, lun)| {
+            let folder = format!("/sys/class/scsi_device/{host}:0:0:{lun}");
+            let deleted = fs::write(format!("{folder}/device/delete"), "1");
+            deleted.context(|| format!("cannot delete {folder}"))?;
+            wait_for(limit, "a disk to be gone", || !Path::new(&folder).exists())
+        })
     })?;
     let free: Vec<&Door> = doors
         .iter()

@@ -164,6 +164,11 @@ impl Run {
         self.left().keys().all(|kind| kind == WWIDS)
     }
 
+    /// Whether nothing was at all.
+    pub fn spotless(&self) -> bool {
+        self.left().is_empty()
+    }
+
     /// Whether a detach was needed.
     pub fn attached(&self) -> bool {
         self.attach.ok()
@@ -183,6 +188,11 @@ impl Run {
     /// Whether data that had been written is not on the target after a detach.
     pub fn lost(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.on_target == Some(false))
+    }
+
+    /// Whether what was read through the device is not what had been written to it.
+    pub fn differs(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.read_back == Some(false))
     }
 
     /// The fault it ran under.

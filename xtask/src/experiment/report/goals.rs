@@ -12,6 +12,8 @@ pub struct Goal {
     pub reached: Option<bool>,
     /// What is known of the cause where it is not reached; empty where nothing is.
     pub cause: &'static str,
+    /// How much of what it is to be judged by was not measured yet.
+    pub missing: usize,
 }
 
 impl Goal {
@@ -23,18 +25,23 @@ impl Goal {
     /// At least so many in a hundred shall be so.
     pub fn share(aim: &'static str, good: usize, of: usize, percent: usize) -> Self {
         let reached = (of > 0).then_some(good * 100 >= of * percent);
-        Self { aim, seen: format!("{good} of {of}"), reached, cause: "" }
+        Self { aim, seen: format!("{good} of {of}"), reached, cause: "", missing: 0 }
     }
 
     /// A figure shall be at most this.
     pub fn at_most(aim: &'static str, seen: Option<f64>, most: f64, unit: &str) -> Self {
         let text = seen.map_or_else(|| "–".to_owned(), |seen| format!("{seen:.2}{unit}"));
-        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause: "" }
+        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause: "", missing: 0 }
     }
 
     /// What is known of the cause, should it not be reached.
     pub fn because(self, cause: &'static str) -> Self {
         Self { cause, ..self }
+    }
+
+    /// So much of what it is to be judged by was not measured yet: until then it may be reached so far only.
+    pub fn missing(self, missing: usize) -> Self {
+        Self { missing, ..self }
     }
 }
 
@@ -43,12 +50,13 @@ pub fn section(goals: &[Goal]) -> String {
     let rows: Vec<Vec<String>> = goals
         .iter()
         .map(|goal| {
-            let reached = match goal.reached {
-                None => "not measured yet",
-                Some(true) => "yes",
-                Some(false) => "**no**",
+            let reached = match (goal.reached, goal.missing) {
+                (None, _) => "not measured yet".to_owned(),
+                (Some(true), 0) => "yes".to_owned(),
+                (Some(true), missing) => format!("so far; {missing} more are to be measured"),
+                (Some(false), _) => "**no**".to_owned(),
             };
-            vec![goal.aim.to_owned(), goal.seen.clone(), reached.to_owned()]
+            vec![goal.aim.to_owned(), goal.seen.clone(), reached]
         })
         .collect();
     let mut text = format!("## What bowline aims at\n\n{}\n", table(&["aim", "seen", "reached"], &rows));
@@ -72,6 +80,7 @@ mod tests {
             Goal::all("no run", 0, 0).because("?"),
             Goal::at_most("fast", Some(1.5), 1.3, " ×"),
             Goal::at_most("faster", None, 1.3, " ×"),
+            Goal::all("few", 2, 2).missing(8),
         ];
         let text = section(&goals);
         assert!(text.contains("| nothing is left | 10 of 10 | yes |"));
@@ -80,6 +89,7 @@ mod tests {
         assert!(
             text.contains("| fast | 1.50 × | **no** |") && text.contains("| faster | – | not measured yet |")
         );
+        assert!(text.contains("| few | 2 of 2 | so far; 8 more are to be measured |"));
         assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told");
     }
 }

@@ -25,6 +25,8 @@ pub struct Summary {
     pub wrong: usize,
     /// In how many it was made of a disk that another volume had left.
     pub stale: usize,
+    /// In how many what was read through the device was not what had been written.
+    pub differs: usize,
     /// In how many a detach said that it succeeded, and data that had been written was not on the target.
     pub lost: usize,
     /// In how many of those it did not say that data may be lost.
@@ -65,6 +67,7 @@ impl Summary {
         let calls = || calls.into_iter().flatten();
         self.hung += is(calls().any(|call| matches!(call.outcome, Outcome::Killed | Outcome::Died)));
         self.memory.extend(calls().filter_map(|call| call.memory).map(|kib| as_f64(kib) / 1024.0));
+        self.differs += is(run.differs());
         self.lost += is(run.lost());
         self.lost_silently += is(run.lost_silently());
         if !run.attached() {
@@ -89,13 +92,13 @@ impl Summary {
     }
 }
 
-/// Whether all of it succeeded; what is created must be on the target.
+/// Whether all of it succeeded; what is created must be on the target, and nothing may differ from what was written.
 fn whole(run: &Run) -> bool {
     let written = run.data.as_ref().is_some_and(|data| match run.wish.cell.work {
         Work::Create => data.not_written.is_none() && data.on_target == Some(true),
         Work::Attach => data.on_target != Some(false),
     });
-    run.attach.ok() && run.detach.as_ref().is_some_and(Step::ok) && written
+    run.attach.ok() && run.detach.as_ref().is_some_and(Step::ok) && written && !run.differs()
 }
 
 fn as_f64(number: u64) -> f64 {

@@ -39,6 +39,7 @@ pub fn alarms(summary: &Summary) -> String {
     let all = [
         alarm(summary.wrong, "another volume handed out"),
         alarm(summary.stale, "another volume's left disk handed out"),
+        alarm(summary.differs, "something else read back"),
         alarm(summary.lost_silently, "data lost silently"),
         alarm(summary.lost - summary.lost_silently, "data lost, and told"),
         alarm(summary.hung, "hung"),
