@@ -5,11 +5,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Contender, Data, Fault, HandedOut, Paths, Retry, Run, Wish, Work};
+use lab_experiment::{Data, Fault, HandedOut, Outcome, Paths, Retry, Run, Step, Wish, Work};
 use lab_wire::Failure;
 
 use crate::contender::{self, Contend, Volume};
 use crate::data::{self, Access, Accessing, Ended};
+use crate::left::Left;
 use crate::observe::Device;
 use crate::trouble::{self, Trouble, VOLUME};
 use crate::{host, lab};
@@ -30,6 +31,10 @@ const LATER: Duration = Duration::from_secs(10);
 const IMAGE: usize = 2 << 20;
 /// What is written to a volume that is used, in bytes.
 const LITTLE: usize = 256 << 10;
+/// No caller is killed sooner: nothing would have been begun.
+const SOONEST: Duration = Duration::from_millis(50);
+/// A writer on dead paths is waited for so long until it hangs.
+const HANGS_BY: Duration = Duration::from_secs(20);
 
 /// Runs it; the host must be clean.
 ///
@@ -40,23 +45,16 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let fault = wish.cell.fault;
     trouble::sign_volumes(wish.seed)?;
     let volume = Volume { connection: lab::connection(VOLUME)?, multipath };
-    let undisturbed = match fault {
-        Fault::CallerKilled => undisturbed_attach(wish.contender, &volume)?,
-        _ => Duration::ZERO,
+    let cut_off = match fault {
+        Fault::CallerKilled => Some(cut_off(wish, &volume)?),
+        _ => None,
     };
     let mut contender = contender::ready(wish.contender, None)?;
     let versions = host::versions(contender.version());
     let mut trouble = Trouble::begin(fault, HALF)?;
     // What the fault itself has put there is not the contender's.
-    let before = if fault == Fault::LunReused { lab::leftovers()? } else { BTreeMap::new() };
+    let before = if fault == Fault::LunReused { Left::look()? } else { Left::default() };
 
-    let cut_off = match fault {
-        Fault::CallerKilled => {
-            let limit = undisturbed.mul_f64(share(wish.seed));
-            Some(contender.attach(std::slice::from_ref(&volume), limit)?.step)
-        }
-        _ => None,
-    };
     let attached = contender.attach(std::slice::from_ref(&volume), CALL_LIMIT)?;
     let mut run = Run {
         wish: wish.clone(),
@@ -64,6 +62,8 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         commit: String::new(),
         versions,
         cut_off,
+        struck: None,
+        abandoned: 0,
         attach: attached.step,
         handed_out: None,
         data: None,
@@ -81,23 +81,38 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
             &before,
         )?;
     } else {
-        run.leftovers = without(lab::leftovers()?, &before);
+        run.leftovers = Left::look()?.beyond(&before);
     }
-    if !run.clean() {
-        lab::tell_leftovers(&format!("left by {} in {}", run.wish.contender.name(), run.wish.cell))?;
+    if !run.spotless() {
+        Left::look()?.tell(&format!("left by {} in {}", run.wish.contender.name(), run.wish.cell));
     }
+    run.struck = trouble.struck();
     trouble.heal()?;
     Ok(run)
 }
 
-/// How long this contender's attach takes when nobody kills it: within that he is killed. The host is as before.
-fn undisturbed_attach(contender: Contender, volume: &Volume) -> Result<Duration, Failure> {
-    let mut contender = contender::ready(contender, None)?;
-    let attached = contender.attach(std::slice::from_ref(volume), CALL_LIMIT)?;
-    contender.detach(std::slice::from_ref(volume), false, CALL_LIMIT)?;
-    drop(contender);
-    lab::fresh()?;
-    Ok(Duration::from_secs_f64(attached.step.seconds))
+/// An attach whose caller is killed at a random moment of it. How long one takes is seen before, on the same host made clean; where
+/// this one was over all the same, it is begun anew and killed in half the time.
+fn cut_off(wish: &Wish, volume: &Volume) -> Result<Step, Failure> {
+    let volume = std::slice::from_ref(volume);
+    let mut limit = CALL_LIMIT;
+    loop {
+        let mut contender = contender::ready(wish.contender, None)?;
+        let attached = contender.attach(volume, limit)?.step;
+        if limit < CALL_LIMIT && attached.outcome == Outcome::Killed {
+            return Ok(attached);
+        }
+        if limit < SOONEST {
+            return Err(Failure::new(format!("an attach is over within {} ms", limit.as_millis())));
+        }
+        limit = match limit {
+            CALL_LIMIT => Duration::from_secs_f64(attached.seconds).mul_f64(share(wish.seed)).max(SOONEST),
+            over => over / 2,
+        };
+        contender.detach(volume, false, CALL_LIMIT)?;
+        drop(contender);
+        lab::fresh()?;
+    }
 }
 
 /// All that comes after an attach that says it succeeded.
@@ -107,20 +122,20 @@ fn use_and_detach(
     volume: &Volume,
     contender: &mut dyn Contend,
     trouble: &mut Trouble,
-    before: &BTreeMap<String, usize>,
+    before: &Left,
 ) -> Result<(), Failure> {
     let returned = Instant::now();
     let work = Writing::of(&run.wish);
     let mut stuck = None;
     if let Some(device) = device.as_deref().and_then(Device::behind) {
-        let paths = device.paths();
-        let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
+        let (map, paths, mut stale) = (device.is_map(), device.paths(), trouble.is_stale(&device));
         thread::sleep(LATER.saturating_sub(returned.elapsed()));
-        let (map, paths_later) = (device.is_map(), device.paths());
-        let stale = trouble.is_stale(&device);
+        let paths_later = device.paths();
+        stale |= trouble.is_stale(&device);
+        let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
         run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume, stale });
         if run.fault() == Fault::DirtyAllDead {
-            stuck = Some(work.begin_on_dead_paths(&device.node)?);
+            stuck = Some(work.begin_on_dead_paths(&device.node, trouble)?);
         } else {
             run.data = Some(work.write_and_read(&device.node)?);
         }
@@ -129,7 +144,7 @@ fn use_and_detach(
     let force = run.wish.cell.work == Work::Create;
     let detach = contender.detach(std::slice::from_ref(volume), force, CALL_LIMIT)?.step;
     let mut detached = detach.ok();
-    run.leftovers = without(lab::leftovers()?, before);
+    run.leftovers = Left::look()?.beyond(before);
     run.detach = Some(detach);
     if !detached {
         trouble.heal()?;
@@ -138,7 +153,7 @@ fn use_and_detach(
         }
         let again = contender.detach(std::slice::from_ref(volume), force, CALL_LIMIT)?.step;
         detached = again.ok();
-        run.retry = Some(Retry { detach: again, leftovers: without(lab::leftovers()?, before) });
+        run.retry = Some(Retry { detach: again, leftovers: Left::look()?.beyond(before) });
     } else if let Some(writer) = stuck {
         run.data = Some(work.ended_at_last(writer));
     }
@@ -148,43 +163,50 @@ fn use_and_detach(
     Ok(())
 }
 
-/// What a run writes, and how.
+/// What a run writes.
 #[derive(Clone, Copy)]
 struct Writing {
-    access: Access,
     bytes: usize,
     seed: u64,
 }
 
 impl Writing {
     fn of(wish: &Wish) -> Self {
-        let (access, bytes) = match wish.cell.work {
-            // As `qemu-img convert -t none` writes an image for Cinder.
-            Work::Create => (Access::Synced, IMAGE),
-            // Nobody has synced it before the detach: that is the detach's work.
-            Work::Attach => (Access::Cached, LITTLE),
-        };
-        Self { access, bytes, seed: wish.seed }
+        let bytes = if wish.cell.work == Work::Create { IMAGE } else { LITTLE };
+        Self { bytes, seed: wish.seed }
     }
 
     fn write_and_read(self, device: &Path) -> Result<Data, Failure> {
-        let (ended, write_seconds) = data::access(self.access, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
+        let (ended, write_seconds) =
+            data::access(Access::Write, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
         let mut told = self.told(ended, write_seconds);
         if told.not_written.is_none() {
             let (ended, _) = data::access(Access::Read, device, 0, self.bytes, self.seed, DATA_LIMIT)?;
+            told.held = holds(&ended);
             told.read_back = match ended {
                 Ended::Well => Some(true),
                 Ended::Differs => Some(false),
-                Ended::Failed(_) | Ended::Hung => None,
+                Ended::Failed(_) | Ended::Hung { .. } => None,
             };
         }
         Ok(told)
     }
 
     /// All portals die; then data goes into the page cache, and the last close waits for them.
-    fn begin_on_dead_paths(self, device: &Path) -> Result<Accessing, Failure> {
+    fn begin_on_dead_paths(self, device: &Path, trouble: &Trouble) -> Result<Accessing, Failure> {
+        // udev has read what it wants to: it shall not hang, too.
+        Left::look()?;
         lab::lab(&["drop", "100%"])?;
-        let writer = data::begin(Access::Cached, device, 0, self.bytes, self.seed)?;
+        let writer = data::begin(Access::Dirty, device, 0, self.bytes, self.seed)?;
+        let until = Instant::now() + HANGS_BY;
+        while Instant::now() < until {
+            if writer.hangs() {
+                trouble.strikes();
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        // A moment in which it hangs may pass: it is to be at its close.
         thread::sleep(Duration::from_secs(1));
         Ok(writer)
     }
@@ -196,12 +218,13 @@ impl Writing {
     }
 
     fn told(self, ended: Ended, write_seconds: f64) -> Data {
+        let held = holds(&ended);
         let not_written = match ended {
             Ended::Well => None,
             Ended::Failed(error) => Some(error),
-            Ended::Hung | Ended::Differs => Some(format!("not over after {write_seconds:.0} s")),
+            Ended::Hung { .. } | Ended::Differs => Some(format!("not over after {write_seconds:.0} s")),
         };
-        Data { bytes: self.bytes, not_written, write_seconds, read_back: None, on_target: None }
+        Data { bytes: self.bytes, not_written, write_seconds, read_back: None, held, on_target: None }
     }
 
     fn is_on_target(self) -> Result<bool, Failure> {
@@ -209,13 +232,8 @@ impl Writing {
     }
 }
 
-/// What is there now and was not before.
-fn without(mut now: BTreeMap<String, usize>, before: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
-    for (kind, count) in &mut now {
-        *count = count.saturating_sub(before.get(kind).copied().unwrap_or_default());
-    }
-    now.retain(|_, count| *count > 0);
-    now
+fn holds(ended: &Ended) -> bool {
+    matches!(ended, Ended::Hung { holds: true })
 }
 
 /// A share between 0 and 1 that follows from the seed.
@@ -227,14 +245,6 @@ fn share(seed: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_there_before_is_not_left_over() {
-        let count = |pairs: &[(&str, usize)]| pairs.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect();
-        let before: BTreeMap<_, _> = count(&[("sessions", 1), ("maps", 1)]);
-        let now = count(&[("sessions", 2), ("maps", 1), ("wwids", 1)]);
-        assert_eq!(without(now, &before), count(&[("sessions", 1), ("wwids", 1)]));
-    }
 
     #[test]
     fn shares_are_spread_and_repeatable() {

@@ -11,6 +11,7 @@ use lab_experiment::{Bench, BenchWish, Sessions, Timed};
 use lab_wire::Failure;
 
 use crate::contender::{self, Answer, Volume};
+use crate::left::Left;
 use crate::observe::Device;
 use crate::processor::Processor;
 use crate::{host, lab};
@@ -21,7 +22,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(900);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// After a call has returned, what is still missing gets so long.
 const LONGER: Duration = Duration::from_secs(20);
-/// What comes and goes with a volume has a name in one of these.
+/// What comes and goes with a volume has a name in one of these; the sessions first.
 const NAMES: [&str; 5] =
     ["/sys/class/iscsi_session", "/sys/class/block", "/dev/mapper", "/dev/disk/by-path", "/dev/disk/by-id"];
 /// There while udev has an event that is not dealt with (systemd 252, `src/udev/udevd.c`).
@@ -36,20 +37,24 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     let versions = host::versions(contender.version());
     let volume = |number| Ok(Volume { connection: lab::connection(number)?, multipath: true });
     let volumes: Vec<Volume> = (1..=wish.volumes).map(volume).collect::<Result<_, Failure>>()?;
-    // Another volume of the same target keeps the sessions.
+    // Another volume of the same target keeps the sessions; of new ones, nobody pays for the first call of a program.
     let keeper = [volume(wish.volumes + 1)?];
-    if wish.sessions == Sessions::Existing {
-        let kept = contender.attach(&keeper, CALL_LIMIT)?;
-        if !kept.step.ok() {
-            return Err(Failure::new(format!("the volume that keeps the sessions: {:?}", kept.step.error)));
-        }
-        settled()?;
+    let kept = contender.attach(&keeper, CALL_LIMIT)?;
+    if !kept.step.ok() {
+        return Err(Failure::new(format!("the volume that keeps the sessions: {:?}", kept.step.error)));
+    }
+    if wish.sessions == Sessions::New {
+        contender.detach(&keeper, false, CALL_LIMIT)?;
+    }
+    settled()?;
+    if wish.sessions == Sessions::New && names_in(NAMES[0]).next().is_some() {
+        return Err(Failure::new("a session stays of the volume that was to be detached again"));
     }
     if wish.dead_half {
         lab::lab(&["drop", "100%", "1", "2"])?;
     }
     let portals = if wish.dead_half { 2 } else { 4 };
-    let before = names();
+    let before = (names(), Left::look()?);
     let watch = Watch::begin(usize::from(wish.volumes), portals);
     let processor = Processor::begin();
     let (attached, seen) = watched(|over| watch.until(over), || contender.attach(&volumes, CALL_LIMIT));
@@ -57,12 +62,12 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     settled()?;
     let processor = Processor::begin();
     let (detached, gone) =
-        watched(|over| gone(&before, over), || contender.detach(&volumes, false, CALL_LIMIT));
+        watched(|over| gone(&before.0, over), || contender.detach(&volumes, false, CALL_LIMIT));
     let (detached, detach_processor) = (detached?, processor.seconds());
-    let mut left = lab::leftovers()?;
+    let mut left = Left::look()?.beyond(&before.1);
     if wish.sessions == Sessions::Existing {
         contender.detach(&keeper, false, CALL_LIMIT)?;
-        left = lab::leftovers()?;
+        left.extend(Left::look()?.counts());
     }
     lab::lab(&["heal"])?;
     Ok(Bench {
@@ -105,8 +110,11 @@ fn watched<T: Default + Send>(
 /// After how many seconds there is nothing but what was there before, and udev is idle; nothing when it is over before.
 fn gone(before: &BTreeSet<String>, over: &AtomicBool) -> Option<f64> {
     let began = Instant::now();
+    let is_new = |name: &str| !before.contains(name);
     while !over.load(Ordering::Relaxed) {
-        if !Path::new(UDEV_IS_BUSY).exists() && names().is_subset(before) {
+        // The sessions go last, and are few: while they are there the rest need not be looked at.
+        let busy = Path::new(UDEV_IS_BUSY).exists() || names_in(NAMES[0]).any(|name| is_new(&name));
+        if !busy && !names().iter().any(|name| is_new(name)) {
             return Some(began.elapsed().as_secs_f64());
         }
         thread::sleep(LOOK_AGAIN);
@@ -116,13 +124,17 @@ fn gone(before: &BTreeSet<String>, over: &AtomicBool) -> Option<f64> {
 
 /// The sessions, block devices, maps and links that are there.
 fn names() -> BTreeSet<String> {
-    let entries = NAMES.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    entries.map(|entry| entry.path().display().to_string()).collect()
+    NAMES.iter().flat_map(|folder| names_in(folder)).collect()
+}
+
+fn names_in(folder: &str) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path().display().to_string())
 }
 
 /// Until udev has nothing under way: what is measured next shall not pay for it.
 fn settled() -> Result<(), Failure> {
-    lab::leftovers().map(drop)
+    Left::look().map(drop)
 }
 
 /// Looks at the maps while somebody attaches volumes.

@@ -24,6 +24,8 @@ const PIECE: usize = 64 << 10;
 const PAGE: usize = 4096;
 /// Where the laboratory's target keeps its volumes.
 const VOLUMES: &str = "/run/volumes";
+/// A process that was killed has so long to die.
+const DYING_LIMIT: Duration = Duration::from_secs(240);
 /// How often a process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -46,9 +48,9 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Access {
     /// Past the page cache, and synced
-    Synced,
-    /// Into the page cache; the last close writes it back, and nobody syncs
-    Cached,
+    Write,
+    /// Into the page cache; the last close writes it back
+    Dirty,
     /// Past the page cache, and compared
     Read,
 }
@@ -62,16 +64,19 @@ pub enum Ended {
     Differs,
     /// It failed, and said why.
     Failed(String),
-    /// It was not over at its limit.
-    Hung,
+    /// It was not over at its limit, and was killed.
+    Hung {
+        /// It did not die of that: it hangs in the kernel, with the device open.
+        holds: bool,
+    },
 }
 
 /// The process that accesses the device: 0, 1 where what is read differs, 2 where it fails.
 pub fn main(job: &Job) -> Result<ExitCode, Failure> {
     let expected = pattern(job.seed, job.bytes);
     let done = match job.access {
-        Access::Synced => write(job, &expected, OFlags::DIRECT).map(|()| true),
-        Access::Cached => write(job, &expected, OFlags::empty()).map(|()| true),
+        Access::Write => write(job, &expected, OFlags::DIRECT).map(|()| true),
+        Access::Dirty => write(job, &expected, OFlags::empty()).map(|()| true),
         Access::Read => read(job).map(|seen| seen == expected),
     };
     let same = done.context(|| format!("cannot access {} ({:?})", job.device.display(), job.access))?;
@@ -159,8 +164,20 @@ pub fn begin(
 }
 
 impl Accessing {
-    /// Waits for its end, but not longer than this. Where it hangs it is killed; whether it dies is up to the kernel.
+    /// Waits for its end, but not longer than this. Where it hangs it is killed, and waited for once more: as long as it is there it has
+    /// the device open, and whether it dies is up to the kernel.
     pub fn ended(&mut self, limit: Duration) -> Ended {
+        match self.ended_by_itself(limit) {
+            Ended::Hung { .. } => {
+                let _ = self.child.kill();
+                let still = self.ended_by_itself(DYING_LIMIT);
+                Ended::Hung { holds: matches!(still, Ended::Hung { .. }) }
+            }
+            ended => ended,
+        }
+    }
+
+    fn ended_by_itself(&mut self, limit: Duration) -> Ended {
         let end = Instant::now() + limit;
         loop {
             match self.child.try_wait() {
@@ -168,13 +185,17 @@ impl Accessing {
                 Ok(Some(status)) if status.code() == Some(1) => return Ended::Differs,
                 Ok(Some(_)) => return Ended::Failed(self.said()),
                 Ok(None) if Instant::now() < end => thread::sleep(LOOK_AGAIN),
-                Ok(None) => {
-                    let _ = self.child.kill();
-                    return Ended::Hung;
-                }
+                Ok(None) => return Ended::Hung { holds: true },
                 Err(error) => return Ended::Failed(error.to_string()),
             }
         }
+    }
+
+    /// Whether it hangs in the kernel now (proc(5), `stat`: its name, which may have any character but a bracket at its end, then
+    /// its state).
+    pub fn hangs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('D'))
     }
 
     /// Seconds since it began.
@@ -221,7 +242,7 @@ pub fn is_volume(device: &Path, volume: u16, seed: u64, limit: Duration) -> Resu
     Ok(match access(Access::Read, device, SIGNATURE_AT, SIGNATURE_BYTES, signature, limit)?.0 {
         Ended::Well => Some(true),
         Ended::Differs => Some(false),
-        Ended::Failed(_) | Ended::Hung => None,
+        Ended::Failed(_) | Ended::Hung { .. } => None,
     })
 }
 

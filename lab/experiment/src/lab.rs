@@ -1,10 +1,11 @@
 //! The laboratory's own command, which plays the world around the initiator.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 use lab_wire::{Context, Failure};
 use serde_json::{Map, Value};
+
+use crate::left::{Left, PROGRAMS};
 
 /// It takes a minute at most, in seconds: whoever made it hang has his run ended by that.
 const LIMIT: &str = "600";
@@ -35,35 +36,22 @@ fn output(words: &[&str]) -> Result<Output, Failure> {
 /// # Errors
 /// Something stays.
 pub fn fresh() -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let ended = Command::new("pkill").args(["-KILL", "-x", program]).stdin(Stdio::null()).status();
+        ended.context(|| "cannot start pkill")?;
+    }
     lab(&["clean"])?;
     // As OpenStack deploys it, and as the baseline was measured: every disk gets a map at once.
     lab(&["multipath", "find_multipaths=no"])?;
-    let left = leftovers()?;
+    let left = Left::look()?.counts();
     match left.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(format!("after cleaning there still is {left:?}"))),
     }
 }
 
-/// What is on the initiator, counted by kind; kinds of which there is nothing are left out.
-pub fn leftovers() -> Result<BTreeMap<String, usize>, Failure> {
-    let count = |kind: &Value| kind.as_array().map_or(0, Vec::len);
-    Ok(named()?
-        .iter()
-        .map(|(name, kind)| (name.clone(), count(kind)))
-        .filter(|(_, count)| *count > 0)
-        .collect())
-}
-
-/// What is on the initiator, by name, for whoever follows and asks why.
-pub fn tell_leftovers(after: &str) -> Result<(), Failure> {
-    let there: Map<String, Value> =
-        named()?.into_iter().filter(|(_, kind)| *kind != Value::Array(vec![])).collect();
-    eprintln!("experiment: {after}: {}", Value::Object(there));
-    Ok(())
-}
-
-fn named() -> Result<Map<String, Value>, Failure> {
+/// What is on the initiator, by kind, as the laboratory tells it.
+pub fn leftovers() -> Result<Map<String, Value>, Failure> {
     serde_json::from_slice(&output(&["leftovers"])?.stdout).context(|| "cannot understand `lab leftovers`")
 }
 

@@ -8,6 +8,7 @@ mod counter;
 mod data;
 mod host;
 mod lab;
+mod left;
 mod observe;
 mod processor;
 mod trouble;

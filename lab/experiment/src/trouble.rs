@@ -1,14 +1,16 @@
 //! What goes wrong in a run, and when.
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lab_experiment::Fault;
 use lab_wire::{Context, Failure};
+use rustix::process::Pid;
 
 use crate::data;
 use crate::lab::lab;
@@ -20,6 +22,8 @@ pub const VOLUME: u16 = 1;
 pub const OTHER: u16 = 2;
 /// How long a portal that flaps is dead, and alive.
 const FLAP: Duration = Duration::from_secs(5);
+/// What is done to it in turn.
+const FLAPPING: [&[&str]; 2] = [&["drop", "100%", "1"], &["heal"]];
 /// How long multipathd is away.
 const AWAY: Duration = Duration::from_secs(5);
 /// How often to look for the first session.
@@ -36,6 +40,9 @@ pub struct Trouble {
     hands: Vec<JoinHandle<Result<(), Failure>>>,
     /// What the kernel calls the volume whose device was left at the LUN.
     other: Option<String>,
+    since: Instant,
+    /// When what is done by hand was, in seconds.
+    struck: Arc<OnceLock<f64>>,
 }
 
 impl Trouble {
@@ -49,7 +56,14 @@ impl Trouble {
             let words: Vec<&str> = words.iter().copied().chain(portals.iter().map(String::as_str)).collect();
             lab(&words)
         };
-        let mut trouble = Self { fault, over: Arc::default(), hands: Vec::new(), other: None };
+        let mut trouble = Self {
+            fault,
+            over: Arc::default(),
+            hands: Vec::new(),
+            other: None,
+            since: Instant::now(),
+            struck: Arc::default(),
+        };
         match fault {
             Fault::None | Fault::UnmappedBeforeDetach | Fault::DirtyAllDead | Fault::CallerKilled => {}
             Fault::Drop10 => lab(&["drop", "10%"])?,
@@ -66,16 +80,34 @@ impl Trouble {
             Fault::RecordsReadOnly => lab(&["readonly", "on"])?,
             Fault::RecordsFull => lab(&["full", "on"])?,
             Fault::LunReused => trouble.other = Some(leave_another_volume()?),
-            Fault::Flap => trouble.begin_hand(flap),
+            Fault::Flap => {
+                lab(FLAPPING[0])?;
+                trouble.begin_hand(|over, _| flap(over));
+            }
             Fault::IscsidKilled => trouble.begin_hand(kill_iscsid),
             Fault::MultipathdStopped => trouble.begin_hand(stop_multipathd),
         }
         Ok(trouble)
     }
 
-    fn begin_hand(&mut self, work: fn(&AtomicBool) -> Result<(), Failure>) {
-        let over = Arc::clone(&self.over);
-        self.hands.push(thread::spawn(move || work(&over)));
+    /// Work beside the attach; it calls what it is given when it strikes.
+    fn begin_hand(&mut self, work: fn(&AtomicBool, &dyn Fn()) -> Result<(), Failure>) {
+        let (over, struck, since) = (Arc::clone(&self.over), Arc::clone(&self.struck), self.since);
+        self.hands.push(thread::spawn(move || {
+            work(&over, &|| {
+                let _ = struck.set(since.elapsed().as_secs_f64());
+            })
+        }));
+    }
+
+    /// It strikes by the hand of whoever runs this.
+    pub fn strikes(&self) {
+        let _ = self.struck.set(self.since.elapsed().as_secs_f64());
+    }
+
+    /// When it has struck, in seconds since it was begun.
+    pub fn struck(&self) -> Option<f64> {
+        self.struck.get().copied()
     }
 
     /// Whether one of the disks below this device is the one that another volume has left.
@@ -110,10 +142,9 @@ impl Trouble {
     }
 }
 
-/// The first portal dies and comes back until it is over.
+/// The first portal, which is dead already, comes back and dies until it is over.
 fn flap(over: &AtomicBool) -> Result<(), Failure> {
-    for words in [&["drop", "100%", "1"][..], &["heal"]].iter().cycle() {
-        lab(words)?;
+    for next in FLAPPING.iter().cycle().skip(1) {
         let until = Instant::now() + FLAP;
         while Instant::now() < until {
             if over.load(Ordering::Relaxed) {
@@ -121,29 +152,47 @@ fn flap(over: &AtomicBool) -> Result<(), Failure> {
             }
             thread::sleep(Duration::from_millis(50));
         }
+        lab(next)?;
     }
     Ok(())
 }
 
 /// iscsid dies when the first session appears, which is before its login has ended.
-fn kill_iscsid(over: &AtomicBool) -> Result<(), Failure> {
+fn kill_iscsid(over: &AtomicBool, strikes: &dyn Fn()) -> Result<(), Failure> {
+    // Found before: to start a program for it takes as long as the login.
+    let iscsid = processes_of("iscsid");
+    if iscsid.is_empty() {
+        return Err(Failure::new("iscsid does not run"));
+    }
     if !session_comes(over) {
         return Ok(());
     }
-    let status = Command::new("pkill").args(["-KILL", "-x", "iscsid"]).stdin(Stdio::null()).status();
-    status.context(|| "cannot start pkill")?;
+    for pid in iscsid {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).context(|| "cannot kill iscsid")?;
+    }
+    strikes();
     thread::sleep(Duration::from_secs(1));
     lab(&["start", "iscsid"])
 }
 
 /// multipathd goes away when the first session appears, and comes back.
-fn stop_multipathd(over: &AtomicBool) -> Result<(), Failure> {
+fn stop_multipathd(over: &AtomicBool, strikes: &dyn Fn()) -> Result<(), Failure> {
     if !session_comes(over) {
         return Ok(());
     }
     lab(&["stop", "multipathd"])?;
+    strikes();
     thread::sleep(AWAY);
     lab(&["start", "multipathd"])
+}
+
+/// The processes of that name.
+fn processes_of(program: &str) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_it =
+        |folder: &Path| fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == program);
+    let of = processes.map(|process| process.path()).filter(|folder| is_it(folder));
+    of.filter_map(|folder| Pid::from_raw(folder.file_name()?.to_str()?.parse().ok()?)).collect()
 }
 
 /// Waits for the first session; false where none comes.

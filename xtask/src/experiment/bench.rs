@@ -5,7 +5,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use lab_experiment::{Bench, BenchWish, Contender, Sessions};
+use lab_experiment::{Bench, BenchWish, Contender, Outcome, Sessions, Step, Timed, Versions};
 use lab_wire::{Backend, Context, Failure, Family, Spec, Target};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +82,7 @@ fn measure(args: &BenchArgs, store: Store<Bench>) -> Result<Store<Bench>, Stop> 
     let commit = store::commit();
     let store = Mutex::new((0, store));
     let poisoned = || Failure::new("a guest's follower panicked");
-    let take = |line: &[u8]| {
+    let take = |line: &[u8], _| {
         let seen: Bench = serde_json::from_slice(line).context(|| {
             format!("the guest said what is no measurement: {}", String::from_utf8_lossy(line))
         })?;
@@ -105,13 +105,51 @@ fn measure(args: &BenchArgs, store: Store<Bench>) -> Result<Store<Bench>, Stop> 
         collect: false,
         timeout: 0,
     };
+    // What hung or killed its guest is a measurement that failed, and none that there never was.
     let lose = |lost: Lost<BenchWish>| {
-        eprintln!("bench: lost after {:.0} s: {:?}: {}", lost.seconds, lost.wish, lost.why);
-        Ok(())
+        let seen = lost_guest(lost, &commit);
+        println!("LOST {}", line_of(&seen));
+        store.lock().map_err(|_| poisoned())?.1.add(seen)
     };
-    guests.fulfil(&shape, wishes, &take, &lose)?;
+    for together in
+        wishes.chunk_by(|one, next| (one.round, kept_together(one)) == (next.round, kept_together(next)))
+    {
+        guests.fulfil(&shape, together.to_vec(), &take, &lose)?;
+    }
     let (_, store) = store.into_inner().map_err(|_| poisoned())?;
     Ok(store)
+}
+
+/// Measurements that are compared with each other share a guest, and no hour lies between them: those of so many volumes, with all
+/// portals and with half of them, by everybody.
+fn kept_together(wish: &BenchWish) -> (u16, Sessions) {
+    (wish.volumes, wish.sessions)
+}
+
+fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
+    let error = Some(format!("its guest was lost: {}", lost.why));
+    let step = Step {
+        outcome: Outcome::Died,
+        seconds: lost.seconds,
+        error,
+        loss_told: false,
+        programs: None,
+        memory: None,
+    };
+    Bench {
+        wish: lost.wish,
+        ended: store::now(),
+        commit: commit.to_owned(),
+        versions: Versions::default(),
+        attach: step.clone(),
+        attach_processor: None,
+        seen: Timed::default(),
+        events: Vec::new(),
+        detach: step,
+        gone: None,
+        detach_processor: None,
+        leftovers: [("guests".to_owned(), 1)].into(),
+    }
 }
 
 /// Round after round, each shuffled. The floor waits for every login, so it has no place where portals are dead.
@@ -129,7 +167,11 @@ fn wishes(args: &BenchArgs, first: u32, seed: u64) -> Vec<BenchWish> {
                 contenders.map(move |contender| BenchWish { volumes, sessions, dead_half, contender, round })
             })
             .collect();
-        wishes.sort_by_cached_key(|wish| Sha256::digest(format!("{seed} {wish:?}")).to_vec());
+        let mixed = |text: String| Sha256::digest(format!("{seed} {round} {text}")).to_vec();
+        wishes.sort_by_cached_key(|wish| {
+            let together = format!("{:?}", kept_together(wish));
+            (mixed(together.clone()), mixed(format!("{together} {:?}", wish.contender)), wish.dead_half)
+        });
         all.extend(wishes);
     }
     all
@@ -166,6 +208,9 @@ mod tests {
         assert_eq!(all.len(), 2 * (8 * 4 + 2 * 3));
         assert!(all[..38].iter().all(|wish| wish.round == 3) && all[38..].iter().all(|wish| wish.round == 4));
         assert!(all.iter().all(|wish| wish.volumes < VOLUMES));
+        let together: Vec<_> =
+            all[..38].chunk_by(|one, next| kept_together(one) == kept_together(next)).collect();
+        assert_eq!(together.len(), 8, "what is compared is measured together");
         assert_eq!(all, wishes(&args(2), 3, 7));
         assert_ne!(all, wishes(&args(2), 3, 8));
     }

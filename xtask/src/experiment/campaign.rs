@@ -26,10 +26,10 @@ pub fn run(
     let total = missing.len();
     let store = Mutex::new((0, store));
     let poisoned = |_| Failure::new("a guest's follower panicked");
-    let take = |line: &[u8]| {
+    let take = |line: &[u8], abandoned| {
         let run: Run = serde_json::from_slice(line)
             .context(|| format!("the guest said what is no run: {}", String::from_utf8_lossy(line)))?;
-        let run = Run { ended: store::now(), commit: commit.clone(), ..run };
+        let run = Run { ended: store::now(), commit: commit.clone(), abandoned, ..run };
         let wish = run.wish.clone();
         let (count, store) = &mut *store.lock().map_err(|_| poisoned(()))?;
         *count += 1;
@@ -67,6 +67,8 @@ fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
         commit: commit.to_owned(),
         versions: Versions::default(),
         cut_off: None,
+        struck: None,
+        abandoned: 0,
         attach,
         handed_out: None,
         data: None,
@@ -95,8 +97,9 @@ fn line_of(run: &Run) -> String {
         (.., true) => " SOMETHING ELSE READ BACK",
         _ => "",
     };
+    let missed = if run.missed() { " FAULT DID NOT STRIKE" } else { "" };
     format!(
-        "{} {}:{}{paths}{}{}{}{}",
+        "{} {}:{}{paths}{}{}{}{}{missed}",
         run.wish.contender.name(),
         run.wish.cell,
         step("attach", Some(&run.attach)),

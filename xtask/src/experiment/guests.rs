@@ -39,6 +39,9 @@ pub struct Lost<W> {
     pub why: &'static str,
 }
 
+/// Takes what a guest says, and how often it was begun in vain before; says which wish it was.
+pub type Take<'a, W> = dyn Fn(&[u8], usize) -> Result<W, Failure> + 'a;
+
 /// Everything that the guests of an experiment are booted from.
 pub struct Guests {
     ready: Ready,
@@ -56,18 +59,18 @@ impl Guests {
     }
 
     /// Brings wishes to their end in guests of that shape. Whatever a guest says is handed to `take`, which says which
-    /// wish that was; of one that was lost `lose` is told.
+    /// wish that was, with how often it was begun in vain before; of one that was lost `lose` is told.
     pub fn fulfil<W: Serialize + DeserializeOwned + PartialEq>(
         &self,
         shape: &Spec,
         mut rest: Vec<W>,
-        take: &dyn Fn(&[u8]) -> Result<W, Failure>,
+        take: &Take<'_, W>,
         lose: &dyn Fn(Lost<W>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut tries = 0;
         while !rest.is_empty() {
             let before = rest.len();
-            let (verdict, under_way) = self.in_one_guest(shape, &mut rest, take)?;
+            let (verdict, under_way) = self.in_one_guest(shape, &mut rest, tries, take)?;
             tries = if rest.len() < before { 0 } else { tries + 1 };
             // Who ended in its middle by himself could not go on, and says why: perhaps it was the laboratory, so it is tried once more.
             let lost = !matches!(verdict, Verdict::Ended(_)) || tries == TRIES;
@@ -90,7 +93,8 @@ impl Guests {
         &self,
         shape: &Spec,
         rest: &mut Vec<W>,
-        take: &dyn Fn(&[u8]) -> Result<W, Failure>,
+        tries: usize,
+        take: &Take<'_, W>,
     ) -> Result<(Verdict, Option<(W, Instant)>), Failure> {
         let place = Place::make(&repository(), false)?;
         let share = &rest[..rest.len().min(PER_GUEST)];
@@ -106,6 +110,8 @@ impl Guests {
         let machine = self.ready.boot(&place, &script, &spec, &mut steps)?;
         let mut line = Vec::new();
         let mut under_way = None;
+        // What another guest could not bring to its end is the first.
+        let mut tries = tries;
         let output = |stream, bytes: &[u8]| {
             if stream == Stream::Err {
                 eprint!("{}", String::from_utf8_lossy(bytes));
@@ -121,7 +127,7 @@ impl Guests {
                     under_way = Some((begins, Instant::now()));
                     continue;
                 }
-                let done = take(&said)?;
+                let done = take(&said, std::mem::take(&mut tries))?;
                 rest.retain(|wish| *wish != done);
                 under_way = None;
             }

@@ -1,7 +1,6 @@
 //! bowline's command, as an operator or a script uses it: started for each call.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,11 +10,14 @@ use lab_experiment::Outcome;
 use lab_wire::{Context, Failure};
 use serde_json::Value;
 
+use super::resident::peak;
 use super::{Answer, Contend, One, Volume, together};
 use crate::counter::Counter;
 
 /// How often the process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// And one's memory.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(50);
 /// Where files for a call are put.
 const FOLDER: &str = "/run/experiment";
 
@@ -43,12 +45,12 @@ impl Bowline {
             .collect::<Result<_, _>>()?;
         let counter = Counter::begin(&[rustix::thread::gettid().as_raw_nonzero().to_string()]);
         let began = Instant::now();
-        let children: Vec<Child> =
+        let mut children: Vec<Child> =
             calls.iter().map(|call| call.start(verb, options)).collect::<Result<_, _>>()?;
-        let ends = ended(&children, began + limit)?;
+        let ends = ended(&mut children, began + limit)?;
         let seconds = began.elapsed().as_secs_f64();
         let programs = counter.and_then(Counter::end);
-        let memory = ends.iter().map(|end| end.memory).max();
+        let memory = ends.iter().filter_map(|end| end.memory).max();
         let all = calls.iter().zip(&ends).map(|(call, end)| call.told(end, seconds)).collect();
         let (step, devices) = together(all, seconds, programs, memory);
         let events = calls.first().map(Call::events).unwrap_or_default();
@@ -131,42 +133,35 @@ fn sentence(said: &Value) -> String {
 struct End {
     /// Its exit code; nothing where a signal ended it.
     code: Option<i32>,
-    /// The most memory it had, in KiB.
-    memory: u64,
+    /// The most memory it was seen to have, in KiB; it is looked at in one of those that run at once.
+    memory: Option<u64>,
 }
 
-/// Waits for the processes, and kills at the limit those that are there. Not by the standard library, which does not
-/// tell the memory.
-fn ended(children: &[Child], limit: Instant) -> Result<Vec<End>, Failure> {
+/// Waits for the processes, and kills at the limit those that are there. The memory is looked at while they live: what
+/// wait4(2) tells of it begins with the memory of who started them.
+fn ended(children: &mut [Child], limit: Instant) -> Result<Vec<End>, Failure> {
     let mut ends: Vec<Option<End>> = children.iter().map(|_| None).collect();
     let mut killed = false;
+    let (mut memory, mut look_next) = (None, Instant::now());
     while ends.iter().any(Option::is_none) {
         let kill = !killed && Instant::now() >= limit;
         killed |= kill;
-        for (child, end) in children.iter().zip(&mut ends).filter(|(_, end)| end.is_none()) {
-            *end = look_at(child.id().cast_signed())?;
+        if Instant::now() >= look_next {
+            memory = children.first().and_then(|child| peak(child.id())).max(memory);
+            look_next += LOOK_AT_MEMORY;
+        }
+        for (child, end) in children.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
+            let status = child.try_wait().context(|| "cannot wait for bowline")?;
+            *end = status.map(|status| End { code: status.code(), memory: None });
             if end.is_none() && kill {
-                // SAFETY: no memory is involved; the process is a child of ours that was not waited for yet.
-                unsafe { libc::kill(child.id().cast_signed(), libc::SIGKILL) };
+                child.kill().context(|| "cannot kill bowline")?;
             }
         }
         thread::sleep(LOOK_AGAIN);
     }
-    Ok(ends.into_iter().flatten().collect())
-}
-
-/// The end of a child, if it has come.
-fn look_at(pid: i32) -> Result<Option<End>, Failure> {
-    let mut status = 0;
-    // SAFETY: an all-zero rusage is a valid one, as it has integers only.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to memory of ours that outlives the call.
-    match unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, &mut usage) } {
-        0 => Ok(None),
-        -1 => Err(io::Error::last_os_error()).context(|| "cannot wait for bowline"),
-        _ => {
-            let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-            Ok(Some(End { code, memory: usage.ru_maxrss.cast_unsigned() }))
-        }
+    let mut ends: Vec<End> = ends.into_iter().flatten().collect();
+    if let Some(first) = ends.first_mut() {
+        first.memory = memory;
     }
+    Ok(ends)
 }

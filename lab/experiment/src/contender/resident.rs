@@ -178,8 +178,8 @@ fn forget_peak(process: u32) {
     let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
 }
 
-/// The peak of its memory since then, in KiB.
-fn peak(process: u32) -> Option<u64> {
+/// The peak of a process's memory, in KiB.
+pub fn peak(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()

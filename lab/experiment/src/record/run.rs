@@ -37,6 +37,13 @@ pub struct Run {
     /// Where the caller was killed on purpose: the attach that was cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off: Option<Step>,
+    /// When a fault that is done by hand struck, in seconds since shortly before the attach; nothing where it did not, and of all
+    /// other faults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub struck: Option<f64>,
+    /// How often it was begun before, in a guest where the experiment itself could not go on.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub abandoned: usize,
     /// The attach.
     pub attach: Step,
     /// What the attach handed out; nothing where it failed.
@@ -53,6 +60,10 @@ pub struct Run {
     /// Where the detach failed: what a second one did after everything was healed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What a run was made on.
@@ -132,6 +143,9 @@ pub struct Data {
     pub write_seconds: f64,
     /// Whether what is read through the device is what was written; unknown where it could not be read.
     pub read_back: Option<bool>,
+    /// Whether the experiment's own process still had the device open when the detach began: it was killed, and hung in the kernel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Whether the target has it after a detach that said it succeeded; unknown where it was not written, or there was no such
     /// detach.
     pub on_target: Option<bool>,
@@ -193,6 +207,27 @@ impl Run {
     /// Whether what was read through the device is not what had been written to it.
     pub fn differs(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.read_back == Some(false))
+    }
+
+    /// Every call but the one that was cut off on purpose.
+    pub fn calls(&self) -> impl Iterator<Item = &Step> {
+        let retry = self.retry.as_ref().map(|retry| &retry.detach);
+        [Some(&self.attach), self.detach.as_ref(), retry].into_iter().flatten()
+    }
+
+    /// Whether one of them was killed, because it took too long, or ended without an answer.
+    pub fn hung(&self) -> bool {
+        self.calls().any(|call| matches!(call.outcome, Outcome::Killed | Outcome::Died))
+    }
+
+    /// Whether a fault that is done by hand was not: what came out of the run says nothing of it.
+    pub fn missed(&self) -> bool {
+        match self.fault() {
+            Fault::CallerKilled => !self.cut_off.as_ref().is_some_and(|cut| cut.outcome == Outcome::Killed),
+            Fault::IscsidKilled | Fault::MultipathdStopped => self.struck.is_none(),
+            Fault::DirtyAllDead => self.attached() && self.struck.is_none(),
+            _ => false,
+        }
     }
 
     /// The fault it ran under.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lab_experiment::{Bench, Contender, Sessions};
+use lab_experiment::{Bench, Contender, Sessions, WWIDS};
 
 use super::goals::{self, Goal};
 use super::summary::Spread;
-use super::table::table;
+use super::table::{of, table};
 use crate::experiment::bench::{CONTENDERS, KINDS, Kind, ROUNDS};
 
 pub fn kind_of((volumes, sessions, dead_half): Kind) -> String {
@@ -28,7 +28,7 @@ logs in to all portals at once, scans for each LUN once as soon as there is a se
 flushes, removes the map, the disks, the sessions and the records, and does not wait for udev. Made by `make bench` from [experiment/bench.jsonl](experiment/bench.jsonl), a line for
 each measurement.
 
-All is timed from outside of whoever does the work: *usable* is the moment when every volume's map can be opened by its name, *all paths*
+All is timed from outside of whoever does the work: *usable* is the moment when every volume's map has its name, *all paths*
 the moment when each map has a path over every portal that lives, *returned* when the last call has returned, which for bowline means
 that the map was read from. *Detached* is when the last call has returned, *gone* the moment from which no session, disk, map or link of the volumes
 is on the host and udev has nothing left to do, which not everybody waits for. Figures are medians, with least and most; a figure in × is the ratio to the floor in the same
@@ -43,6 +43,8 @@ the measurement (15 minutes), since floor and os-brick have none.
 struct Figures<'a> {
     /// How often it was tried.
     tried: usize,
+    /// In how many something was left, but for lines in multipath's list of WWIDs.
+    left: usize,
     /// Where all of it succeeded.
     lines: Vec<&'a Bench>,
     floor: BTreeMap<u32, &'a Bench>,
@@ -59,8 +61,12 @@ impl<'a> Figures<'a> {
         };
         Self {
             tried: of(contender).count(),
-            lines: of(contender).filter(|line| line.attach.ok() && line.detach.ok()).collect(),
-            floor: of(Contender::Floor).map(|line| (line.wish.round, line)).collect(),
+            left: of(contender).filter(|line| line.leftovers.keys().any(|kind| kind != WWIDS)).count(),
+            lines: of(contender).filter(|line| succeeded(line)).collect(),
+            floor: of(Contender::Floor)
+                .filter(|line| succeeded(line))
+                .map(|line| (line.wish.round, line))
+                .collect(),
         }
     }
 
@@ -87,6 +93,10 @@ impl<'a> Figures<'a> {
     }
 }
 
+fn succeeded(line: &Bench) -> bool {
+    line.attach.ok() && line.detach.ok()
+}
+
 pub fn document(all: &[Bench]) -> String {
     let mut text = INTRODUCTION.to_owned();
     let headings = [
@@ -101,6 +111,7 @@ pub fn document(all: &[Bench]) -> String {
         "processor, detach",
         "programs, attach and detach",
         "MiB at most",
+        "left over",
     ];
     for kind in KINDS {
         let rows: Vec<Vec<String>> = CONTENDERS
@@ -138,78 +149,80 @@ fn row(contender: Contender, figures: &Figures<'_>) -> Vec<String> {
         figures.figure(|line| line.detach_processor),
         figures.plain(programs),
         memory.map_or_else(|| "–".to_owned(), |kib| kib.div_ceil(1024).to_string()),
+        of(figures.left, figures.tried),
     ]
 }
 
+/// A figure of a measurement.
+type Value = fn(&Bench) -> Option<f64>;
+const USABLE: Value = |line| line.seen.all_maps;
+const ALL_PATHS: Value = |line| line.seen.all_paths;
+const RETURNED: Value = |line| Some(line.attach.seconds);
+const DETACHED: Value = |line| Some(line.detach.seconds);
+const GONE: Value = |line| line.gone;
+
 /// What bowline shall reach.
 fn aims(all: &[Bench]) -> Vec<Goal> {
-    let usable = |line: &Bench| line.seen.all_maps;
-    let paths = |line: &Bench| line.seen.all_paths;
-    let returned = |line: &Bench| Some(line.attach.seconds);
-    let detached = |line: &Bench| Some(line.detach.seconds);
-    let gone = |line: &Bench| line.gone;
     let one: Kind = (1, Sessions::New, false);
+    let half_dead: Kind = (1, Sessions::New, true);
     let sixteen: Kind = (16, Sessions::New, false);
     let ours = |kind| (kind, Contender::Bowline);
-    let floor = |kind| (kind, Contender::Floor);
-    let os_brick = |kind| (kind, Contender::OsBrick);
-    let aim = |aim, (ratio, rounds): (Option<f64>, usize), most| {
-        Goal::at_most(aim, ratio, most, " ×").missing((ROUNDS as usize).saturating_sub(rounds))
-    };
+    let aim = |aim, kind, to, most, value| ratio(all, aim, ours(kind), to, most, value);
+    let floor = |text, kind, value| aim(text, kind, (kind, Contender::Floor), 1.3, value);
+    let os_brick = |text, value| aim(text, one, (one, Contender::OsBrick), 1.0, value);
+    let dead = |text, value| aim(text, half_dead, ours(one), 3.0, value);
     let memory = all.iter().filter(|line| line.wish.contender == Contender::Bowline);
     let memory = memory.filter_map(|line| line.attach.memory.max(line.detach.memory)).max();
     let mib = memory.and_then(|kib| u32::try_from(kib).ok()).map(|kib| f64::from(kib) / 1024.0);
-    let usable_16 = ratio(all, ours(sixteen), floor(sixteen), &usable);
-    let detach_16 = ratio(all, ours(sixteen), floor(sixteen), &detached);
-    let dead = ratio(all, ours((1, Sessions::New, true)), ours(one), &usable);
-    let detach = ratio(all, ours(one), floor(one), &detached);
     vec![
-        aim("until the map is usable: 1.3 × the floor", ratio(all, ours(one), floor(one), &usable), 1.3),
-        aim(
-            "until all paths are in the map: 1.3 × the floor",
-            ratio(all, ours(one), floor(one), &paths),
-            1.3,
+        floor("until the map is usable: 1.3 × the floor", one, USABLE),
+        floor("until all paths are in the map: 1.3 × the floor", one, ALL_PATHS),
+        floor("until the attach has returned: 1.3 × the floor", one, RETURNED),
+        os_brick("an attach returns sooner than os-brick's", RETURNED),
+        floor("detach: 1.3 × the floor", one, DETACHED).because(DETACH),
+        floor("detach, until all of it is gone: 1.3 × the floor", one, GONE).because(DETACH),
+        os_brick("a detach returns sooner than os-brick's", DETACHED),
+        floor("16 volumes at once, until all maps are usable: 1.3 × the floor", sixteen, USABLE),
+        floor("16 volumes at once, until all paths are in the maps: 1.3 × the floor", sixteen, ALL_PATHS),
+        floor("16 volumes at once, until all attaches have returned: 1.3 × the floor", sixteen, RETURNED),
+        floor("16 volumes at once, detach: 1.3 × the floor", sixteen, DETACHED).because(DETACH),
+        floor("16 volumes at once, detach, until all of it is gone: 1.3 × the floor", sixteen, GONE)
+            .because(DETACH),
+        dead("half of the portals dead, until the map is usable: 3 × the time without a fault", USABLE),
+        dead(
+            "half of the portals dead, until the attach has returned: 3 × the time without a fault",
+            RETURNED,
         ),
-        aim("an attach returns sooner than os-brick's", ratio(all, ours(one), os_brick(one), &returned), 1.0),
-        aim("detach: 1.3 × the floor", detach, 1.3).because(DETACH),
-        aim(
-            "detach, until all of it is gone: 1.3 × the floor",
-            ratio(all, ours(one), floor(one), &gone),
-            1.3,
-        ),
-        aim("detach: sooner than os-brick's", ratio(all, ours(one), os_brick(one), &detached), 1.0),
-        aim("16 volumes at once, until all maps are usable: 1.3 × the floor", usable_16, 1.3),
-        aim("16 volumes at once, detach: 1.3 × the floor", detach_16, 1.3).because(DETACH),
-        aim(
-            "16 volumes at once, detach, until all of it is gone: 1.3 × the floor",
-            ratio(all, ours(sixteen), floor(sixteen), &gone),
-            1.3,
-        ),
-        aim("half of the portals dead, until the map is usable: 3 × the time without a fault", dead, 3.0),
         Goal::at_most("memory of the command: 16 MiB", mib, 16.0, " MiB"),
     ]
 }
 
 /// Of the aim that a detach takes at most 1.3 times as long as the floor's.
 const DETACH: &str = "the command does what the floor does not: it starts itself and its helper, writes down durably what it is about \
-    to take apart, takes the identity off multipath's list (a program), and looks at the host before and after; the library in a \
+    to take apart, takes the identity off multipath's list, and looks at the host before and after; the library in a \
     process that lives on pays for less of it";
 
-/// The median of the ratios of one contender's figure to another's of the same round, and of how many rounds.
+/// The aim that one contender's figure is at most so many times another's of the same round (the median of the ratios). A
+/// measurement of his that failed, or in which it did not come to that, has missed it.
 fn ratio(
     all: &[Bench],
+    aim: &'static str,
     of: (Kind, Contender),
     to: (Kind, Contender),
-    value: &dyn Fn(&Bench) -> Option<f64>,
-) -> (Option<f64>, usize) {
-    let by_round = |(kind, contender)| -> BTreeMap<u32, f64> {
-        let lines = Figures::of(all, kind, contender).lines;
-        lines.into_iter().filter_map(|line| Some((line.wish.round, value(line)?))).collect()
+    most: f64,
+    value: Value,
+) -> Goal {
+    let by_round = |figures: &Figures<'_>| -> BTreeMap<u32, f64> {
+        figures.lines.iter().filter_map(|line| Some((line.wish.round, value(line)?))).collect()
     };
-    let to = by_round(to);
-    let ratios = by_round(of).into_iter().filter_map(|(round, value)| Some(value / to.get(&round)?));
+    let figures = Figures::of(all, of.0, of.1);
+    let (ours, theirs) = (by_round(&figures), by_round(&Figures::of(all, to.0, to.1)));
+    let ratios = ours.iter().filter_map(|(round, value)| Some(value / theirs.get(round)?));
     let ratios: Vec<f64> = ratios.collect();
-    (Spread::of(&ratios).map(|spread| spread.median), ratios.len())
+    let median = Spread::of(&ratios).map(|spread| spread.median);
+    Goal::at_most(aim, median, most, " ×")
+        .missing((ROUNDS as usize).saturating_sub(ratios.len()))
+        .failed(figures.tried - ours.len())
 }
 
 /// Of the floor, what passes between the last disk and the map.

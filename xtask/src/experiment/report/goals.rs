@@ -39,6 +39,14 @@ impl Goal {
         Self { cause, ..self }
     }
 
+    /// So many of those that it is judged by did not come so far: then it is not reached, whatever the others have come to.
+    pub fn failed(self, failed: usize) -> Self {
+        match failed {
+            0 => self,
+            failed => Self { seen: format!("{}; {failed} failed", self.seen), reached: Some(false), ..self },
+        }
+    }
+
     /// So much of what it is to be judged by was not measured yet: until then it may be reached so far only.
     pub fn missing(self, missing: usize) -> Self {
         Self { missing, ..self }
@@ -81,6 +89,7 @@ mod tests {
             Goal::at_most("fast", Some(1.5), 1.3, " ×"),
             Goal::at_most("faster", None, 1.3, " ×"),
             Goal::all("few", 2, 2).missing(8),
+            Goal::at_most("sometimes", Some(1.0), 1.3, " ×").failed(1),
         ];
         let text = section(&goals);
         assert!(text.contains("| nothing is left | 10 of 10 | yes |"));
@@ -90,6 +99,7 @@ mod tests {
             text.contains("| fast | 1.50 × | **no** |") && text.contains("| faster | – | not measured yet |")
         );
         assert!(text.contains("| few | 2 of 2 | so far; 8 more are to be measured |"));
+        assert!(text.contains("| sometimes | 1.00 ×; 1 failed | **no** |"));
         assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told");
     }
 }

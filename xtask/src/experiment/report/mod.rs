@@ -167,13 +167,12 @@ in the same guest, and then carried on to faults that nobody tests. This file an
 
 A host with open-iscsi, multipathd (`find_multipaths no`, else Debian's configuration) and udev in a virtual machine; a
 target behind four portals, each on a network of its own. A run begins on a host that is proven clean: no session, node record,
-disk, map or process of anybody. Then the fault is put in force, and the contender attaches the volume. The paths are
+disk, map or program of anybody. Then the fault is put in force, and the contender attaches the volume. The paths are
 counted at its return and 10 s later; the device is read, to see that it is the volume that was asked for. Then data
-is written and read back: 2 MiB past the page cache and synced for *create*, as an image is converted to a volume; 256 KiB through the
-page cache and not synced for *attach*, since that is the detach's work. Then the contender
+is written past the page cache, synced, and read back: 2 MiB for *create*, 256 KiB for *attach*. Then the contender
 detaches, with force for *create*, as Cinder does when it has made a volume from an image. At last the target's own file
-is compared with what was written, and whatever is left on the host is counted: sessions, node records, disks, maps, links, processes (a line in
-multipath's list of WWIDs harms nobody, and is counted apart). Where a detach fails, everything is healed and it is
+is compared with what was written, and whatever is left on the host is counted: sessions, node records, disks, maps, links, programs that still run (a
+line in multipath's list of WWIDs harms nobody, and is counted apart). Where a detach fails, everything is healed and it is
 asked once more; what is left after that counts. The fault is in force from before the attach until all of this is over.
 
 | contender | |
@@ -194,7 +193,11 @@ const CANNOT_SAY: &str = "\
   and a pass of udev's rules more than a second, so the times are several times those of real hardware, and vary with
   what the neighbour does. Ratios between contenders mean something, seconds do not.
 - Loss is random on each packet that arrives, as in the original experiment. Real networks lose packets in bursts.
-- Ten runs without a failure mean, with 95 % confidence, a rate of failure below 26 %; forty runs, below 7 %.
+- Ten runs without a failure mean, with 95 % confidence, a rate of failure below 26 %; forty runs, below 7 %. Most cells outside the
+  main table have three of bowline and one of os-brick: they show that something happens, not how often.
+- Data is synced by whoever writes it, and the close of its last user writes back the rest, so that a detach finds nothing to flush unless the paths
+  are dead. What a detach's flush is worth shows where all portals are dead while data is under way.
+- A SIGKILL of iscsid or of the caller, or the end of multipathd, happens at a moment that is aimed at from outside: the data says when it struck.
 - The target is in the same guest, in a network namespace of its own, so it competes for the same processors.
 - os-brick 1.12 was written for another Python and for libraries of its time. Where it fails, that may be why; its errors are in the data.
 - With every packet lost nothing can succeed: 7 of the 8 patterns are the most that anybody can reach.
@@ -292,21 +295,25 @@ fn detached(one: &Summary) -> String {
     }
 }
 
-/// What bowline's command shall reach, over all cells.
+/// What bowline's command and its library shall reach, over all cells.
 fn aims(data: &Data<'_>) -> Vec<Goal> {
-    let ours = || data.runs.iter().filter(|run| run.wish.contender == Contender::Bowline);
+    const OURS: [Contender; 2] = [Contender::Bowline, Contender::BowlineLibrary];
+    let ours = || data.runs.iter().filter(|run| OURS.contains(&run.wish.contender));
     let count = |of: &dyn Fn(&Run) -> bool, good: &dyn Fn(&Run) -> bool| {
         let all: Vec<&Run> = ours().filter(|run| of(run)).collect();
         (all.iter().filter(|run| good(run)).count(), all.len())
     };
     let lacking = |cells: &dyn Fn(Cell) -> bool, who| matrix::lacking(cells, who, data.runs);
+    let missing = |cells: &dyn Fn(Cell) -> bool| OURS.iter().map(|who| lacking(cells, *who)).sum();
     let all = |aim, cells: &dyn Fn(Cell) -> bool, good: &dyn Fn(&Run) -> bool| {
         let (good, of) = count(&|run| cells(run.wish.cell), good);
-        Goal::all(aim, good, of).missing(lacking(cells, Contender::Bowline))
+        Goal::all(aim, good, of).missing(missing(cells))
     };
-    let lossy = |cell: Cell| matches!(cell.fault, Fault::Drop10 | Fault::Drop20);
+    let most = |aim, fault: Fault| {
+        let (attached, tried) = count(&|run| run.fault() == fault, &Run::attached);
+        Goal::share(aim, attached, tried, 95).missing(missing(&|cell| cell.fault == fault))
+    };
     let multipath = |cell: Cell| cell.paths == Paths::Multipath;
-    let (attached, tried) = count(&|run| lossy(run.wish.cell), &Run::attached);
     let (maps, handed_out) = count(&|run| run.attached() && multipath(run.wish.cell), &|run| {
         run.handed_out.as_ref().is_some_and(|out| out.map)
     });
@@ -324,10 +331,13 @@ fn aims(data: &Data<'_>) -> Vec<Goal> {
             &|cell| a_portal_is_clean(cell.fault),
             &Run::attached,
         ),
-        Goal::share("attach succeeds in 95 % with 10 % or 20 % dropped on all portals", attached, tried, 95)
-            .missing(lacking(&lossy, Contender::Bowline)),
-        Goal::all("every multipath attach hands out a map", maps, handed_out)
-            .missing(lacking(&multipath, Contender::Bowline)),
+        most("attach succeeds in 95 % with 10 % dropped on all portals", Fault::Drop10),
+        most("attach succeeds in 95 % with 20 % dropped on all portals", Fault::Drop20),
+        Goal::all("every multipath attach hands out a map", maps, handed_out).missing(missing(&multipath)),
+        all("never another volume, and never a disk that another has left", &|_| true, &|run| {
+            run.handed_out.as_ref().is_none_or(|out| out.right_volume != Some(false) && !out.stale)
+        }),
+        all("no call hangs, and none ends without an answer", &|_| true, &|run| !run.hung()),
         all(
             "what is read through the device is what was written, and no detach that says it succeeded lost data without saying so",
             &|_| true,
@@ -339,7 +349,7 @@ fn aims(data: &Data<'_>) -> Vec<Goal> {
             &|run| !run.attached() && run.attach.seconds <= 120.0 && run.spotless(),
         ),
         Goal::at_most(
-            "10 % dropped on all portals: a detach takes at most a third of os-brick's time (medians)",
+            "10 % dropped on all portals: a detach that succeeds takes at most a third of os-brick's time (medians)",
             detach(),
             1.0 / 3.0,
             " ×",
@@ -497,7 +507,7 @@ fn shortened(error: &str) -> String {
 }
 
 fn what_was_run(data: &Data<'_>) -> String {
-    let mut counts: BTreeMap<Contender, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    let mut counts: BTreeMap<Contender, (usize, BTreeSet<&str>, usize)> = BTreeMap::new();
     for run in data.runs {
         let entry = counts.entry(run.wish.contender).or_default();
         entry.0 += 1;
@@ -506,11 +516,13 @@ fn what_was_run(data: &Data<'_>) -> String {
             _ => &run.versions.contender,
         });
         entry.1.remove("");
+        entry.2 += run.abandoned;
     }
     let rows: Vec<Vec<String>> = counts
         .into_iter()
-        .map(|(contender, (count, versions))| {
-            vec![contender.name(), count.to_string(), versions.into_iter().collect::<Vec<_>>().join(", ")]
+        .map(|(contender, (count, versions, abandoned))| {
+            let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
+            vec![contender.name(), count.to_string(), versions, abandoned.to_string()]
         })
         .collect();
     let hosts: BTreeSet<String> = data
@@ -529,7 +541,10 @@ fn what_was_run(data: &Data<'_>) -> String {
     let hosts: Vec<String> = hosts.into_iter().collect();
     format!(
         "## What was run\n\n{}\nOn: {}.\n\n",
-        table(&["by", "runs", "commits or releases"], &rows),
+        table(
+            &["by", "runs", "commits or releases", "begun anew, after the experiment itself had failed"],
+            &rows
+        ),
         hosts.join("; ")
     )
 }

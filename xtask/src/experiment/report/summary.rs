@@ -1,6 +1,6 @@
 //! What all runs of one cell by one contender come to.
 
-use lab_experiment::{Outcome, Paths, Run, Step, WWIDS, Work};
+use lab_experiment::{Data, HandedOut, Paths, Run, Step, WWIDS};
 
 /// What runs come to.
 #[derive(Debug, Default, PartialEq)]
@@ -33,6 +33,10 @@ pub struct Summary {
     pub lost_silently: usize,
     /// In how many a call was killed, because it took too long, or ended without an answer.
     pub hung: usize,
+    /// In how many the fault was not done, so that they say nothing of it.
+    pub missed: usize,
+    /// How often one was begun in a guest in which the experiment itself could not go on.
+    pub abandoned: usize,
     /// Paths at return, of each attach that succeeded.
     pub paths: Vec<f64>,
     /// Paths 10 s later.
@@ -63,11 +67,11 @@ impl Summary {
         self.left += is(!run.clean());
         self.wwids += is(run.left().contains_key(WWIDS));
         self.whole += is(whole(run));
-        let calls = [Some(&run.attach), run.detach.as_ref(), run.retry.as_ref().map(|retry| &retry.detach)];
-        let calls = || calls.into_iter().flatten();
-        self.hung += is(calls().any(|call| matches!(call.outcome, Outcome::Killed | Outcome::Died)));
-        self.memory.extend(calls().filter_map(|call| call.memory).map(|kib| as_f64(kib) / 1024.0));
+        self.hung += is(run.hung());
+        self.memory.extend(run.calls().filter_map(|call| call.memory).map(|kib| as_f64(kib) / 1024.0));
         self.differs += is(run.differs());
+        self.missed += is(run.missed());
+        self.abandoned += run.abandoned;
         self.lost += is(run.lost());
         self.lost_silently += is(run.lost_silently());
         if !run.attached() {
@@ -92,13 +96,16 @@ impl Summary {
     }
 }
 
-/// Whether all of it succeeded; what is created must be on the target, and nothing may differ from what was written.
+/// Whether all of it succeeded: the right volume, with no disk of another, was written, read and detached, and the target has it.
 fn whole(run: &Run) -> bool {
-    let written = run.data.as_ref().is_some_and(|data| match run.wish.cell.work {
-        Work::Create => data.not_written.is_none() && data.on_target == Some(true),
-        Work::Attach => data.on_target != Some(false),
-    });
-    run.attach.ok() && run.detach.as_ref().is_some_and(Step::ok) && written && !run.differs()
+    let written = |data: &Data| {
+        data.not_written.is_none() && data.read_back != Some(false) && data.on_target == Some(true)
+    };
+    let right = |out: &HandedOut| out.right_volume != Some(false) && !out.stale;
+    run.attach.ok()
+        && run.handed_out.as_ref().is_some_and(right)
+        && run.data.as_ref().is_some_and(written)
+        && run.detach.as_ref().is_some_and(Step::ok)
 }
 
 fn as_f64(number: u64) -> f64 {

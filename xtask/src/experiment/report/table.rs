@@ -43,6 +43,7 @@ pub fn alarms(summary: &Summary) -> String {
         alarm(summary.lost_silently, "data lost silently"),
         alarm(summary.lost - summary.lost_silently, "data lost, and told"),
         alarm(summary.hung, "hung"),
+        alarm(summary.missed, "the fault did not strike"),
     ];
     all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
