@@ -216,19 +216,12 @@ pub struct DmDevice {
     pub status: Vec<String>,
 }
 
-/// A uevent, from the kernel (netlink group 1) or after udev's rules (group 2).
+/// Something happened to a block device, and udev's rules have run for it (netlink group 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uevent {
-    /// Whether udev's rules have run for it.
-    pub processed: bool,
-    /// add, remove, change, bind, …
-    pub action: String,
-    /// block, scsi, scsi_host, iscsi_session, …
-    pub subsystem: String,
     /// Below /sys, without that prefix.
     pub devpath: String,
-    /// Of a device-mapper device its UUID, where the event tells it: udev's own do, the kernel's only when a path of a
-    /// map fails or works again (Linux 6.1 `drivers/md/dm-uevent.c`).
+    /// Of a device-mapper device its UUID.
     pub dm_uuid: Option<String>,
 }
 
@@ -241,7 +234,7 @@ pub enum UeventNotice {
     Lost,
 }
 
-/// A subscription to uevents of both groups. Subscribe first, then look.
+/// A subscription to what udev tells of block devices. Subscribe first, then look.
 #[async_trait]
 pub trait UeventStream: Send {
     /// The next notice. Cancelling the future loses none.
@@ -300,7 +293,10 @@ pub trait Host: Send + Sync {
     /// failed, since the kernel tells of a lost write once.
     fn flush_told(&self, device: &BlockName, number: DevNumber);
 
-    /// Subscribes to uevents. Who does is about to act, so a host may make ready what acting takes.
+    /// What acting takes may be made ready: somebody is about to look, and then to act.
+    fn about_to_act(&self) {}
+
+    /// Subscribes to uevents.
     fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError>;
 
     /// Now, on the monotonic clock.

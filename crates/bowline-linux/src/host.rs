@@ -85,9 +85,12 @@ impl Host for LinuxHost {
         helper::flush_told(&self.run_dir, device, number);
     }
 
-    fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
-        // Whoever listens is about to act: the helper starts while the first look is taken.
+    /// The helper starts while the first look is taken.
+    fn about_to_act(&self) {
         self.helper.start_early();
+    }
+
+    fn uevents(&self) -> Result<Box<dyn UeventStream>, HostError> {
         Ok(Box::new(Uevents::subscribe()?))
     }
 

@@ -16,8 +16,8 @@
 //!
 //! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
 //!
-//! Unsafe code is denied here and allowed in five small modules: the device-mapper ioctl, `recvmsg` with
-//! credentials, `fork`, the lock of multipath's wwids file, and the hand-over of a socket to tokio.
+//! Unsafe code is denied here and allowed in six small modules: the device-mapper ioctl, `recvmsg` with
+//! credentials, a filter of a socket, `fork`, the lock of multipath's wwids file, and the hand-over of a socket to tokio.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
@@ -38,8 +38,10 @@ mod programs;
 mod replace;
 mod settings;
 mod state;
+#[allow(unsafe_code, reason = "rustix cannot attach a filter to a socket")]
+mod uevent_filter;
 mod uevent_parse;
-#[allow(unsafe_code, reason = "rustix cannot represent the credentials of process 0, the kernel's")]
+#[allow(unsafe_code, reason = "rustix cannot represent the credentials of process 0")]
 mod uevent_recv;
 mod uevents;
 #[allow(

@@ -51,19 +51,21 @@ impl State {
             .map_err(|error| HostError::io("write", path.display().to_string(), error))
     }
 
-    /// Removes a file, durably, and what a process that died in a write has left beside it: the last one to come may only
-    /// remove. An absent one is no error.
+    /// Removes a file, durably, and what processes that died in a write have left, in whichever folder: the last one to come may
+    /// only remove this file. An absent one is no error.
     pub(crate) fn remove(&self, name: &str) -> Result<(), HostError> {
         let (folder, file) = self.resolve(name)?;
         if !private_dir::check(&self.root)? {
             return Ok(());
         }
         let path = folder.join(file);
-        let remove = || {
-            let removed = absent_is_none(fs::remove_file(&path))?;
-            absent_is_none(remove_leftovers(&folder))?;
-            removed.map_or(Ok(()), |()| sync_directory(&folder))
-        };
+        let remove = || absent_is_none(fs::remove_file(&path))?.map_or(Ok(()), |()| sync_directory(&folder));
+        for folder in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            // What cannot be tidied up now stays for the next one.
+            if folder.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = remove_leftovers(&folder.path());
+            }
+        }
         remove().map_err(|error| HostError::io("remove", path.display().to_string(), error))
     }
 

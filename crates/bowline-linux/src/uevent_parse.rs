@@ -1,21 +1,11 @@
-//! The two forms of a uevent message, as pure functions of its bytes.
-//!
-//! Kernel (Linux 6.1 `lib/kobject_uevent.c`): `ACTION@DEVPATH`, then KEY=value strings, each with a NUL.
-//! udev (systemd 252 `src/libsystemd/sd-device/device-monitor.c`): a header, whose numbers are native but for
-//! the magic one, then the same strings at the offset that the header names.
+//! udev's message of an event, as a pure function of its bytes (systemd 252 `src/libsystemd/sd-device/device-monitor.c`): a header,
+//! whose numbers are native but for the magic one and the hashes, then KEY=value strings, each with a NUL, at the offset that
+//! the header names.
 
 use bowline_host::host::Uevent;
 
 const UDEV_PREFIX: &[u8] = b"libudev\0";
 const UDEV_MAGIC: u32 = 0xfeed_cafe;
-
-/// Parses a message of the kernel; `None` when it is none.
-pub(crate) fn kernel(message: &[u8]) -> Option<Uevent> {
-    let (head, rest) = split_nul(message)?;
-    // The header line repeats ACTION and DEVPATH; it is only checked.
-    head.contains(&b'@').then_some(())?;
-    event(rest, false)
-}
 
 /// Parses a message of udev; `None` when it is none.
 pub(crate) fn udev(message: &[u8]) -> Option<Uevent> {
@@ -25,31 +15,23 @@ pub(crate) fn udev(message: &[u8]) -> Option<Uevent> {
     }
     let start = u32::from_ne_bytes(word(16)?) as usize;
     let length = u32::from_ne_bytes(word(20)?) as usize;
-    event(message.get(start..start.checked_add(length)?)?, true)
-}
-
-fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == 0)?;
-    Some((&bytes[..end], &bytes[end + 1..]))
+    event(message.get(start..start.checked_add(length)?)?)
 }
 
 /// Every volume's events wake every process that listens, so nothing is kept of one but what is asked for.
-fn event(bytes: &[u8], processed: bool) -> Option<Uevent> {
-    let (mut action, mut devpath, mut subsystem, mut dm_uuid) = (None, None, None, None);
+fn event(bytes: &[u8]) -> Option<Uevent> {
+    let (mut devpath, mut dm_uuid) = (None, None);
     for field in bytes.split(|byte| *byte == 0) {
         let Some(end) = field.iter().position(|byte| *byte == b'=') else { continue };
         let place = match &field[..end] {
-            b"ACTION" => &mut action,
             b"DEVPATH" => &mut devpath,
-            b"SUBSYSTEM" => &mut subsystem,
             b"DM_UUID" => &mut dm_uuid,
             _ => continue,
         };
         // A value may hold any byte: a wrong one must not hide the event.
         *place = Some(String::from_utf8_lossy(&field[end + 1..]).into_owned());
     }
-    // The kernel sends no event without a subsystem.
-    Some(Uevent { processed, action: action?, subsystem: subsystem?, devpath: devpath?, dm_uuid })
+    Some(Uevent { devpath: devpath?, dm_uuid })
 }
 
 #[cfg(test)]
@@ -72,25 +54,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_the_kernel() {
-        let event = kernel(&[b"add@/devices/x\0", FIELDS].concat()).unwrap();
-        assert!(!event.processed);
-        assert_eq!((event.action.as_str(), event.subsystem.as_str()), ("add", "block"));
-        assert!(event.devpath.ends_with("/block/sdb"));
-        assert_eq!(event.dm_uuid, None);
-    }
-
-    #[test]
     fn a_message_of_udev() {
         let event = udev(&from_udev(&[FIELDS, b"DM_UUID=mpath-36001\0"].concat())).unwrap();
-        assert!(event.processed);
+        assert!(event.devpath.ends_with("/block/sdb"));
         assert_eq!(event.dm_uuid.as_deref(), Some("mpath-36001"));
     }
 
     #[test]
-    fn one_form_is_not_taken_for_the_other() {
+    fn what_the_kernel_says_is_none_of_udevs() {
         assert_eq!(udev(&[b"add@/devices/x\0", FIELDS].concat()), None);
-        assert_eq!(kernel(&from_udev(FIELDS)), None);
     }
 
     #[test]
@@ -105,8 +77,7 @@ mod tests {
 
     #[test]
     fn a_value_may_hold_an_equals_sign_or_wrong_bytes() {
-        let event =
-            kernel(b"change@/x\0ACTION=change\0DEVPATH=/x=y\0SUBSYSTEM=scsi\0A=b=c\0DM_UUID=\xff\0").unwrap();
+        let event = udev(&from_udev(b"DEVPATH=/x=y\0A=b=c\0DM_UUID=\xff\0")).unwrap();
         assert_eq!(event.devpath, "/x=y");
         assert!(event.dm_uuid.is_some());
     }
@@ -117,7 +88,6 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..300),
             words in proptest::array::uniform7(any::<u32>()),
         ) {
-            let _ = kernel(&bytes);
             let mut message = UDEV_PREFIX.to_vec();
             message.extend(UDEV_MAGIC.to_be_bytes());
             words.iter().for_each(|word| message.extend((word % 400).to_ne_bytes()));

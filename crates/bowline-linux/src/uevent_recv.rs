@@ -1,7 +1,7 @@
 //! `recvmsg` with the sender's address and credentials.
 //!
-//! rustix is not used here: its credentials hold a non-zero process id, and the kernel's messages carry
-//! process 0 (rustix 1.1 `UCred`).
+//! rustix is not used here: its credentials hold a non-zero process id, and one of another process namespace is told as 0
+//! (rustix 1.1 `UCred`).
 
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
@@ -14,8 +14,6 @@ pub(crate) struct Received {
     pub(crate) length: usize,
     /// Whether the message was longer than the buffer.
     pub(crate) cut: bool,
-    /// The sender's netlink port; 0 is the kernel.
-    pub(crate) port: u32,
     /// The multicast group it was sent to; 0 when it was sent to us alone.
     pub(crate) group: u32,
     /// The sender's user, as the kernel vouches for it.
@@ -43,7 +41,6 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     Ok(Received {
         length: length.min(buffer.len()),
         cut: header.msg_flags & libc::MSG_TRUNC != 0,
-        port: address.nl_pid,
         group: address.nl_groups,
         user: sender(&header),
     })

@@ -1,8 +1,8 @@
-//! Subscribing to uevents: group 1 is the kernel's, group 2 udev's after its rules.
+//! Subscribing to uevents: to group 2, udev's after its rules, and of those to what happens to block devices.
 //!
-//! Both come through one socket, so their order is kept. A message counts only from who may send it: group 1
-//! from port 0, which is the kernel; group 2 from root, since any process may hold port numbers but the kernel
-//! vouches for the user (SO_PASSCRED).
+//! Where many volumes come and go at once every process hears of each of their disks, and most of what is told is of other kinds
+//! of devices: the kernel drops that before it wakes anybody. A message counts only from root, since any process may hold port
+//! numbers but the kernel vouches for the user (SO_PASSCRED).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,13 +14,12 @@ use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use tokio::io::unix::AsyncFd;
 
-use crate::{async_socket, uevent_parse, uevent_recv};
+use crate::{async_socket, uevent_filter, uevent_parse, uevent_recv};
 
-const FROM_KERNEL: u32 = 1;
 const FROM_UDEV: u32 = 2;
 /// Hundreds of devices come and go at once when a host with many volumes loses a network.
 const SOCKET_BUFFER: usize = 16 << 20;
-/// The kernel's messages are at most 2 KiB of strings, udev's some KiB.
+/// udev's messages are some KiB of strings.
 const MESSAGE: usize = 64 << 10;
 
 /// A subscription.
@@ -47,12 +46,12 @@ fn open() -> io::Result<OwnedFd> {
     sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
         .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER))?;
     sockopt::set_socket_passcred(&socket, true)?;
-    bind(&socket, &SocketAddrNetlink::new(0, FROM_KERNEL | FROM_UDEV))?;
+    uevent_filter::only_block_devices(socket.as_fd())?;
+    bind(&socket, &SocketAddrNetlink::new(0, FROM_UDEV))?;
     Ok(socket)
 }
 
-/// Receives until there is a notice, skipping what is no uevent of kernel or udev. `WouldBlock` when nothing
-/// has arrived.
+/// Receives until there is a notice, skipping what is none of udev's. `WouldBlock` when nothing has arrived.
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<UeventNotice> {
     loop {
         let received = match uevent_recv::receive(socket.as_fd(), buffer) {
@@ -62,14 +61,14 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<UeventNotice> {
             Err(error) => return Err(error),
         };
         let message = &buffer[..received.length];
-        let event = match (received.group, received.port, received.user) {
-            // A message that was cut short is an event we cannot know.
-            (FROM_KERNEL, 0, _) | (FROM_UDEV, _, Some(0)) if received.cut => return Ok(UeventNotice::Lost),
-            (FROM_KERNEL, 0, _) => uevent_parse::kernel(message),
-            (FROM_UDEV, _, Some(0)) => uevent_parse::udev(message),
-            _ => None,
-        };
-        if let Some(event) = event {
+        if (received.group, received.user) != (FROM_UDEV, Some(0)) {
+            continue;
+        }
+        // A message that was cut short is an event we cannot know.
+        if received.cut {
+            return Ok(UeventNotice::Lost);
+        }
+        if let Some(event) = uevent_parse::udev(message) {
             return Ok(UeventNotice::Event(event));
         }
     }

@@ -46,6 +46,11 @@ impl Clock {
         self.now
     }
 
+    /// Whoever runs takes that long for what he does: nobody else runs meanwhile.
+    pub fn spend(&mut self, time: Duration) {
+        self.now += time;
+    }
+
     /// Something that others may wait for has changed.
     pub fn touch(&mut self) {
         self.changes += 1;

@@ -25,6 +25,9 @@ pub struct SimHost {
     pid: u32,
 }
 
+/// What a file or a folder takes to be read, on a host that is slower than a quick one, once for each time that it is slower.
+const LOOKING: Duration = Duration::from_micros(20);
+
 impl SimHost {
     /// A new process of that host.
     pub fn start(sim: &Sim) -> Self {
@@ -54,6 +57,12 @@ impl SimHost {
     }
 
     fn quick(&self, call: Call, path: &str) -> io::Result<()> {
+        self.sim.with(|world| {
+            // A look is some hundred of these: on a slow host it takes a while.
+            if matches!(call, Call::Read | Call::List | Call::Link | Call::Dm) {
+                world.clock.spend(LOOKING * (world.setup.slowness - 1));
+            }
+        });
         match self.gate(call, &path) {
             Some(_) => Err(io::Error::from_raw_os_error(blocks::EIO)),
             None => Ok(()),

@@ -77,6 +77,9 @@ fn record(case: &Case, trace: bool) -> Result<Vec<Value>, String> {
             None => first = Some(record),
             Some(first) => {
                 if let Some((a, b)) = first.iter().zip(&record).find(|(a, b)| a != b) {
+                    if trace {
+                        eprintln!("seed {seed}:\n{}", played.trace);
+                    }
                     return Err(format!("seed {seed} gives another record than seed 1: {b} and not {a}"));
                 }
             }

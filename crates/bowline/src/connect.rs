@@ -50,7 +50,7 @@ pub async fn connect(
         login,
         DisconnectOptions::default().flush_timeout,
         observer,
-    )?;
+    );
 
     let live = before.as_ref().is_some_and(|found| found.phase == Phase::Attached);
     if let Some(found) = &before

@@ -46,7 +46,7 @@ pub async fn disconnect(
     // Read again under the lock: whoever held it may have detached the volume.
     let journal = journal::find(host, &target.paths)?;
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
-    let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer)?;
+    let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer);
     let mut goal = goal(&target, journal.as_ref(), options);
     if let Some(mut journal) = journal {
         runner.resumes = journal.phase != Phase::Attached;
@@ -176,7 +176,9 @@ async fn conclude(
 
 fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {
     let mut syncs = runner.ledger.entries().iter().filter(|entry| matches!(entry.step, Step::Sync { .. }));
-    let not_flushed = syncs.any(|entry| !runner.ledger.succeeded(&entry.step));
+    // The last try counts: it was made because something was written since a good one.
+    let flushed = |step| runner.ledger.last(step).is_some_and(|(_, ending)| ending.is_ok());
+    let not_flushed = syncs.any(|entry| !flushed(&entry.step));
     let given_up = (not_flushed || !runner.users.is_empty()) && goal.on_dirty == OnDirty::Discard;
     match (touched, lost_write || given_up) {
         (false, _) => Outcome::Unchanged,

@@ -46,8 +46,7 @@ pub async fn finish(
     let Some(journal) = attached else { return Ok(Finished::GaveWay) };
     // Every portal is tried again until the end: one that comes back is wanted.
     let login = LoginPolicy { rounds: u32::MAX, ..LoginPolicy::default() };
-    let mut runner =
-        Runner::new(host, id, None, login, DisconnectOptions::default().flush_timeout, observer)?;
+    let mut runner = Runner::new(host, id, None, login, DisconnectOptions::default().flush_timeout, observer);
     let goal = goal(&journal, login, host.now(), end);
     runner.journal = Some(journal);
     runner.gives_way = true;

@@ -93,6 +93,12 @@ impl Ledger {
         self.entries.iter().filter_map(|entry| entry.ended.as_ref().map(|(when, _)| *when)).max()
     }
 
+    /// Whether a step of the same kind is running.
+    pub(crate) fn runs_alike(&self, step: &Step) -> bool {
+        let kind = std::mem::discriminant(step);
+        self.entries.iter().any(|entry| entry.ended.is_none() && std::mem::discriminant(&entry.step) == kind)
+    }
+
     /// Whether a step is running.
     pub fn running(&self, step: &Step) -> bool {
         self.tries(step).any(|entry| entry.ended.is_none())

@@ -1,8 +1,9 @@
 //! The loop: observe, plan, act in parallel, wait for something to happen, observe again, until the goal is
 //! reached, refused, or out of time.
 //!
-//! It subscribes to uevents first and then looks, so nothing that happens in between is missed; between events it
-//! sleeps. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
+//! An attach waits for what others do, udev above all: it subscribes to uevents first and then looks, so nothing that happens in
+//! between is missed; between events it sleeps. A detach waits for its own steps, and for little else, which no event
+//! tells of: it does not listen, so nothing that happens to other volumes wakes it. What was tried is in its ledger, which outlives a goal: a failed attach hands its ledger, and the steps
 //! still running, to the clean-up.
 
 mod concern;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_host::host::UeventStream;
+use bowline_host::host::{UeventNotice, UeventStream};
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::Layer;
 use bowline_host::names::{BlockName, DevNumber};
@@ -90,6 +91,12 @@ enum Wake {
     Cancelled,
 }
 
+/// What has woken it, before it is known whether it matters.
+enum Woken {
+    By(Wake),
+    Notice(UeventNotice),
+}
+
 /// Uevents come in bursts: what arrives within this time, or twice the time the last look took where that is longer,
 /// is looked at once. So looking never takes more than a third of the time, however busy the host is.
 const BURST: Duration = Duration::from_millis(8);
@@ -97,10 +104,13 @@ const BURST: Duration = Duration::from_millis(8);
 /// How long no look is made by the clock alone, and with it how late the planner's own times are met at most.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// Where a look takes long the processors are busy, and with what an attach waits for: looking is then left to events, but for a fifth
-/// of the time, or for what is left of it in eight parts.
+/// What a detach looks at by the clock alone is soon over: who has the map open for a moment, a disk on its way out.
+const LONGEST_REST_OF_A_DETACH: Duration = Duration::from_millis(300);
+
+/// Where a look takes long the processors are busy, and with what is waited for: looking is then left to events and the ends of
+/// steps, but for a fifth of the time, or for what is left of it in eight parts.
 fn rest(look: Duration, left: Duration) -> Duration {
-    (look * 4).min(LONGEST_REST).min(left / 8)
+    (look * 4).min(left / 8)
 }
 
 type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Step, Ending)> + Send + 'a>>>;
@@ -117,7 +127,8 @@ pub struct Runner<'a> {
     look: Duration,
     /// Whose events matter, by what was last seen.
     concern: Concern,
-    stream: Box<dyn UeventStream>,
+    /// While it attaches.
+    stream: Option<Box<dyn UeventStream>>,
     running: Running<'a>,
     patterns: Arc<Patterns>,
     /// What was tried.
@@ -143,9 +154,6 @@ const GIVE_WAY: Duration = Duration::from_millis(200);
 
 impl<'a> Runner<'a> {
     /// A loop for one attachment.
-    ///
-    /// # Errors
-    /// When uevents cannot be subscribed to.
     pub fn new(
         host: &'a dyn Host,
         id: &'a str,
@@ -153,8 +161,8 @@ impl<'a> Runner<'a> {
         login: LoginPolicy,
         flush: Duration,
         observer: &'a dyn Observer,
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             host,
             chap,
             login,
@@ -163,7 +171,7 @@ impl<'a> Runner<'a> {
             seed: u64::from(host.process_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             look: Duration::ZERO,
             concern: Concern::default(),
-            stream: host.uevents()?,
+            stream: None,
             running: FuturesUnordered::new(),
             patterns: Arc::default(),
             ledger: Ledger::default(),
@@ -174,7 +182,7 @@ impl<'a> Runner<'a> {
             users: BTreeSet::new(),
             identity: None,
             layers: BTreeSet::new(),
-        })
+        }
     }
 
     /// The attachment's id.
@@ -212,13 +220,18 @@ impl<'a> Runner<'a> {
     /// Works towards a goal until it is reached, refused, out of time, or cancelled.
     ///
     /// # Errors
-    /// When the host cannot be observed or the journal cannot be written.
+    /// When the host cannot be observed, uevents cannot be subscribed to, or the journal cannot be written.
     pub async fn pursue(
         &mut self,
         mut goal: Goal,
         deadline: Moment,
         cancel: &mut Cancel,
     ) -> Result<Pursuit, Error> {
+        self.host.about_to_act();
+        self.stream = match &goal {
+            Goal::Attach(_) => Some(self.host.uevents()?),
+            Goal::Detach(_) => None,
+        };
         loop {
             self.drain().await;
             let began = self.host.now();
@@ -252,17 +265,37 @@ impl<'a> Runner<'a> {
             }
             self.begin(steps, &seen.claims)?;
             let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
-            let rest = match &goal {
-                Goal::Attach(_) => rest(self.look, deadline.since(now)),
-                Goal::Detach(_) => Duration::ZERO,
+            let longest = match &goal {
+                Goal::Attach(_) => LONGEST_REST,
+                Goal::Detach(_) => LONGEST_REST_OF_A_DETACH,
             };
+            let rest = rest(self.look, deadline.since(now)).min(longest);
             let wake = wake.map_or(deadline, |wake| wake.max(now + rest).min(deadline));
             match self.wait_giving_way(wake, cancel).await? {
-                Wake::Step(step, ending) => self.end(&step, ending),
+                Wake::Step(step, ending) => {
+                    self.end(&step, ending);
+                    self.gather(&step, deadline).await?;
+                }
                 Wake::Something | Wake::Timer => {}
                 Wake::Cancelled => return Ok(Pursuit::Cancelled),
             }
         }
+    }
+
+    /// Short steps of a kind that were begun together end together: before the next look the others get as long as the last one
+    /// took, and one look serves them all.
+    async fn gather(&mut self, ended: &Step, deadline: Moment) -> Result<(), Error> {
+        if !matches!(ended, Step::PrepareRecord(_) | Step::DeleteDevice { .. } | Step::Release(_)) {
+            return Ok(());
+        }
+        let until = deadline.min(self.host.now() + self.look);
+        while self.ledger.runs_alike(ended) && self.host.now() < until {
+            match self.next_wake(until, &mut Cancel::never(), false).await? {
+                Wake::Step(step, ending) => self.end(&step, ending),
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     /// Sleeps until there is something to look at; a loop that gives way also ends when it is in another's.
@@ -334,35 +367,45 @@ impl<'a> Runner<'a> {
 
     /// Sleeps until a step ends, something happens to a device of the volume, the caller asks to stop, or `until`.
     async fn wait(&mut self, until: Moment, cancel: &mut Cancel) -> Result<Wake, Error> {
-        let was_asked = cancel.asked();
+        let wake = self.next_wake(until, cancel, true).await?;
+        if !matches!(wake, Wake::Something) {
+            return Ok(wake);
+        }
+        // What else comes within the burst is looked at with it; a step that ends is not kept waiting.
+        let burst = self.host.now() + BURST.max(self.look * 2);
+        match self.next_wake(burst.min(until), cancel, false).await? {
+            Wake::Timer => Ok(Wake::Something),
+            wake => Ok(wake),
+        }
+    }
+
+    /// The next thing that matters; events only where it listens.
+    async fn next_wake(&mut self, until: Moment, cancel: &mut Cancel, listens: bool) -> Result<Wake, Error> {
         let mut sleep = pin!(self.host.sleep_until(until));
         loop {
-            let wake = {
-                let mut next = pin!(self.stream.next());
-                poll_fn(|context| {
-                    if let Poll::Ready(Some((step, ending))) = self.running.poll_next_unpin(context) {
-                        return Poll::Ready(Ok((Wake::Step(step, ending), true)));
-                    }
-                    if !was_asked && Pin::new(&mut *cancel).poll(context).is_ready() {
-                        return Poll::Ready(Ok((Wake::Cancelled, true)));
-                    }
-                    if let Poll::Ready(notice) = next.as_mut().poll(context) {
-                        return Poll::Ready(
-                            notice.map(|notice| (Wake::Something, self.concern.has(&notice))),
-                        );
-                    }
-                    sleep.as_mut().poll(context).map(|()| Ok((Wake::Timer, true)))
-                })
-                .await?
-            };
-            match wake {
-                (_, false) => {}
-                (Wake::Something, true) => {
-                    let burst = self.host.now() + BURST.max(self.look * 2);
-                    self.host.sleep_until(burst.min(until)).await;
-                    return Ok(Wake::Something);
+            let (stream, running) = (self.stream.as_mut().filter(|_| listens), &mut self.running);
+            let mut next = pin!(async {
+                match stream {
+                    Some(stream) => stream.next().await,
+                    None => std::future::pending().await,
                 }
-                (wake, true) => return Ok(wake),
+            });
+            let woken = poll_fn(|context| {
+                if let Poll::Ready(Some((step, ending))) = running.poll_next_unpin(context) {
+                    return Poll::Ready(Ok(Woken::By(Wake::Step(step, ending))));
+                }
+                if Pin::new(&mut *cancel).poll(context).is_ready() {
+                    return Poll::Ready(Ok(Woken::By(Wake::Cancelled)));
+                }
+                if let Poll::Ready(notice) = next.as_mut().poll(context) {
+                    return Poll::Ready(notice.map(Woken::Notice));
+                }
+                sleep.as_mut().poll(context).map(|()| Ok(Woken::By(Wake::Timer)))
+            });
+            match woken.await? {
+                Woken::By(wake) => return Ok(wake),
+                Woken::Notice(notice) if self.concern.has(&notice) => return Ok(Wake::Something),
+                Woken::Notice(_) => {}
             }
         }
     }
@@ -378,7 +421,7 @@ impl<'a> Runner<'a> {
         while let Some((step, ending)) = poll_fn(|context| ready(context, &mut self.running)).await {
             self.end(&step, ending);
         }
-        while self.stream.try_next().is_some() {}
+        while self.stream.as_mut().is_some_and(|stream| stream.try_next().is_some()) {}
     }
 
     fn end(&mut self, step: &Step, ending: Ending) {
@@ -425,7 +468,7 @@ mod tests {
     fn a_rest_is_a_part_of_what_is_left() {
         let ms = Duration::from_millis;
         assert_eq!(rest(ms(1), ms(60_000)), ms(4));
-        assert_eq!(rest(ms(3000), ms(60_000)), LONGEST_REST);
+        assert_eq!(rest(ms(3000), ms(60_000)), ms(7500));
         assert_eq!(rest(ms(250), ms(800)), ms(100));
         assert_eq!(rest(ms(250), ms(0)), ms(0));
     }

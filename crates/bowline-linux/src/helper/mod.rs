@@ -11,7 +11,7 @@
 //! ```
 //!
 //! - The helper is an executable of its own: a library inside another program cannot run that program again,
-//!   and a process of many threads must not fork without exec. It starts with the first subscription to uevents.
+//!   and a process of many threads must not fork without exec. It starts when its owner is about to act.
 //! - The helper itself never blocks. It forks, reaps, and on `abandon` sends SIGKILL, which ends the child as
 //!   soon as the kernel lets go of it.
 //! - When the other end of the socket closes, because its owner is done or died, the helper kills its children

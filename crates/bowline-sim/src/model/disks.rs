@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::blocks::{self, BlockId, Cache, EIO, ENXIO};
-use super::uevents::From;
 use super::{SessionState, World, multipathd, udev};
 use crate::executor::Sim;
 
@@ -155,7 +154,6 @@ impl World {
     /// Takes a disk off the host. What its cache still held is lost.
     pub fn remove_disk(&mut self, id: u64) {
         let block = BlockId::Disk(id);
-        self.block_event(From::Kernel, "remove", block);
         let Some(devpath) = self.devpath(block) else {
             self.disks.remove(&id);
             return self.touch();
@@ -165,9 +163,6 @@ impl World {
         self.note("kernel", format_args!("{name} ({}:0:0:{}) is gone", disk.host, disk.lun));
         if !disk.cache.dirty.is_empty() {
             self.note("kernel", format_args!("{:?} lost with {name}", disk.cache.dirty));
-        }
-        if disk.state != DiskState::Going {
-            self.event(From::Kernel, "remove", "scsi_device", disk.devpath());
         }
         if let Some(number) = disk.number() {
             self.udev.records.remove(&number);
@@ -269,10 +264,8 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
             cache: Cache::default(),
             foreign,
         };
-        let path = disk.devpath();
         world.disks.insert(id, disk);
         world.note("kernel", format_args!("{host}:0:0:{lun} below session {sid} is volume {volume}"));
-        world.event(From::Kernel, "add", "scsi_device", path);
         world.touch();
         Some(id)
     });
@@ -288,7 +281,6 @@ pub fn add(sim: &Sim, sid: u32, host: u32, lun: u64) {
             disk.index = Some(index);
             let name = disk.name().unwrap_or_default();
             world.note("kernel", format_args!("{host}:0:0:{lun} is {name}"));
-            world.block_event(From::Kernel, "add", BlockId::Disk(id));
             world.touch();
             Some(())
         });
@@ -311,8 +303,6 @@ pub async fn begin_delete(sim: &Sim, id: u64) -> Result<(), i32> {
         let disk = world.disks.get_mut(&id)?;
         let online = disk.state == DiskState::Running;
         disk.state = DiskState::Going;
-        let scsi = disk.devpath();
-        world.event(From::Kernel, "remove", "scsi_device", scsi);
         world.touch();
         Some(Some((sid, online)))
     };

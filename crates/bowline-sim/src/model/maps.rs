@@ -5,7 +5,6 @@ use bowline_host::names::DevNumber;
 
 use super::blocks::{BlockId, Cache};
 use super::disks::DiskState;
-use super::uevents::From;
 use super::{NoPathRetry, World, multipathd, udev};
 use crate::executor::Sim;
 
@@ -120,7 +119,7 @@ impl World {
 
     /// Takes a map away. It has no opener, so its cache was written or given up by its last close.
     pub fn remove_map(&mut self, id: u64) {
-        self.block_event(From::Kernel, "remove", BlockId::Map(id));
+        self.block_event(BlockId::Map(id));
         if let Some(map) = self.maps.remove(&id) {
             self.note("kernel", format_args!("map {} (dm-{}) is gone", map.name, map.minor));
             self.udev.records.remove(&(254, map.minor));

@@ -13,7 +13,6 @@ use super::disks::{self, DiskState};
 use super::iscsid::Power;
 use super::maps::{Map, MapPath};
 use super::udev::Gone;
-use super::uevents::From;
 use super::{World, udev};
 use crate::executor::Sim;
 
@@ -154,7 +153,6 @@ fn make_map(sim: &Sim, wwid: &str) -> bool {
         };
         world.maps.insert(id, map);
         world.wwids.insert(wwid.to_owned());
-        world.block_event(From::Kernel, "add", BlockId::Map(id));
         world.touch();
         Some((id, true))
     });
@@ -225,7 +223,7 @@ pub fn path_gone(world: &mut World, disk: u64, name: String, devpath: String) {
 
 /// What [`path_gone`] has sent, once it has arrived. It hears of a disk's end before it hears of the next one of that name.
 pub fn forget_path(sim: &Sim, gone: Gone) {
-    sim.with(|world| world.event(From::Udev, "remove", "block", gone.devpath));
+    sim.with(|world| world.event(gone.devpath));
     let heard = sim.with(|world| {
         let known = world.multipathd.paths.get(&gone.name).is_some_and(|(disk, _)| *disk == gone.disk);
         (known && world.multipathd.runs()).then(|| world.multipathd.paths.remove(&gone.name)).flatten()
@@ -363,7 +361,8 @@ pub async fn ask(sim: &Sim, command: &str, limit: Duration) -> Result<String, Ho
         None => return Err(HostError::timed_out("ask multipathd", command, limit)),
     }
     let words: Vec<&str> = command.split(' ').collect();
-    if words.first() != Some(&"show") {
+    // All but this is answered with its lock held, lists of paths too (0.9.4 `multipathd/callbacks.c`).
+    if words.as_slice() != ["show", "daemon"] {
         let patience = by.min(sim.now() + LOCK_LIMIT);
         let free = sim.until_by(patience, |world| (!world.multipathd.asks).then_some(())).await;
         let busy = sim.with(|world| world.multipathd.busy);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::blocks::{self, BlockId};
-use super::uevents::From;
 use super::{FindMultipaths, World, multipathd};
 use crate::executor::Sim;
 
@@ -111,7 +110,7 @@ pub async fn disk_added(sim: &Sim, id: u64) {
         let serial = Some(world.storage.volumes[disk.volume].wwid());
         let record = Record { of: Some(block), serial, claimed, ready: None };
         world.udev.records.insert(number, record);
-        world.block_event(From::Udev, "add", block);
+        world.block_event(block);
         world.touch();
     });
     multipathd::path_event(sim, id).await;
@@ -134,7 +133,6 @@ fn claims(world: &World, wwid: &str) -> bool {
 /// A map was made, loaded anew, or has lost or found a path: `change`, a pass, then the link and whether it can be used.
 pub fn map_changed(sim: &Sim, id: u64, reads: Reads) {
     let block = BlockId::Map(id);
-    sim.with(|world| world.block_event(From::Kernel, "change", block));
     let work = sim.clone();
     sim.spawn(async move {
         // A map without a path is not read (11-dm-mpath.rules: MPATH_DEVICE_READY=0).
@@ -152,7 +150,7 @@ pub fn map_changed(sim: &Sim, id: u64, reads: Reads) {
             let number = (254, map.minor);
             let record = Record { of: Some(block), serial: None, claimed: false, ready: Some(ready) };
             world.udev.records.insert(number, record);
-            world.block_event(From::Udev, "change", block);
+            world.block_event(block);
             world.touch();
         });
     });

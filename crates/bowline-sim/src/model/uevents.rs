@@ -1,4 +1,4 @@
-//! Uevents: of the kernel (group 1), and of udev once its rules have run (group 2).
+//! Uevents of block devices, as udev tells them once its rules have run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -48,39 +48,19 @@ impl Uevents {
     }
 }
 
-/// Of which group an event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
-    /// Group 1.
-    Kernel,
-    /// Group 2.
-    Udev,
-}
-
 impl World {
-    /// Tells of a block device.
-    pub fn block_event(&mut self, from: From, action: &str, block: BlockId) {
+    /// udev has dealt with what happened to a block device.
+    pub fn block_event(&mut self, block: BlockId) {
         let Some(devpath) = self.devpath(block) else { return };
-        let dm_uuid = match (from, block) {
-            (From::Udev, BlockId::Map(id)) => self.maps.get(&id).map(|map| format!("mpath-{}", map.wwid)),
+        let dm_uuid = match block {
+            BlockId::Map(id) => self.maps.get(&id).map(|map| format!("mpath-{}", map.wwid)),
             _ => None,
         };
-        self.tell(from, action, "block", devpath, dm_uuid);
+        self.uevents.tell(&UeventNotice::Event(Uevent { devpath, dm_uuid }));
     }
 
-    /// Tells of something.
-    pub fn event(&mut self, from: From, action: &str, subsystem: &str, devpath: String) {
-        self.tell(from, action, subsystem, devpath, None);
-    }
-
-    fn tell(&mut self, from: From, action: &str, subsystem: &str, devpath: String, dm_uuid: Option<String>) {
-        let event = Uevent {
-            processed: from == From::Udev,
-            action: action.into(),
-            subsystem: subsystem.into(),
-            devpath,
-            dm_uuid,
-        };
-        self.uevents.tell(&UeventNotice::Event(event));
+    /// The same of one that is gone.
+    pub fn event(&mut self, devpath: String) {
+        self.uevents.tell(&UeventNotice::Event(Uevent { devpath, dm_uuid: None }));
     }
 }

@@ -53,13 +53,9 @@ impl Concern {
             UeventNotice::Lost => return true,
             UeventNotice::Event(event) => event,
         };
-        match event.subsystem.as_str() {
-            "block" => match event.devpath.strip_prefix("/devices/virtual/block/") {
-                Some(name) => name.starts_with("dm-") && self.has_map(name, event),
-                None => self.has_disk(&event.devpath),
-            },
-            "scsi_device" => self.has_disk(&event.devpath),
-            _ => false,
+        match event.devpath.strip_prefix("/devices/virtual/block/") {
+            Some(name) => name.starts_with("dm-") && self.has_map(name, event),
+            None => self.has_disk(&event.devpath),
         }
     }
 
@@ -68,15 +64,14 @@ impl Concern {
         Hctl::in_path(devpath).is_some_and(|hctl| self.disks.contains(&(hctl.host, hctl.lun)))
     }
 
-    /// Before the volume has a map, each may become its; but one that says that it is another volume's, and the kernel's own events do not
-    /// say whose they are: a map cannot be used before udev is done with it, and udev says it then.
+    /// Before the volume has a map, each may become its; but one that says that it is another volume's.
     fn has_map(&self, name: &str, event: &Uevent) -> bool {
         let uuid = event.dm_uuid.as_deref();
         let told = uuid.is_some_and(|uuid| self.uuids.contains(uuid));
         let anothers = uuid.is_some_and(|uuid| uuid.starts_with("mpath-")) && !self.uuids.is_empty();
         match &self.map {
             Some(map) => told || map.as_str() == name,
-            None => told || (event.processed && !anothers),
+            None => told || !anothers,
         }
     }
 }
@@ -89,14 +84,8 @@ mod tests {
         Concern { disks: [(ScsiHost(2), Lun(1))].into(), map: None, uuids: ["mpath-3600".to_owned()].into() }
     }
 
-    fn event(subsystem: &str, devpath: &str, dm_uuid: Option<&str>) -> UeventNotice {
-        UeventNotice::Event(Uevent {
-            processed: true,
-            action: "change".into(),
-            subsystem: subsystem.into(),
-            devpath: devpath.into(),
-            dm_uuid: dm_uuid.map(str::to_owned),
-        })
+    fn event(devpath: &str, dm_uuid: Option<&str>) -> UeventNotice {
+        UeventNotice::Event(Uevent { devpath: devpath.into(), dm_uuid: dm_uuid.map(str::to_owned) })
     }
 
     #[test]
@@ -104,14 +93,11 @@ mod tests {
         let concern = concern();
         let disk = |address: &str| {
             let devpath = format!("/devices/platform/host2/session1/target2:0:0/{address}/block/sdb");
-            concern.has(&event("block", &devpath, None))
+            concern.has(&event(&devpath, None))
         };
         assert!(disk("2:0:0:1"));
         assert!(!disk("2:0:0:2") && !disk("3:0:0:1"));
-        let device = "/devices/platform/host2/session1/target2:0:0/2:0:0:1/scsi_device/2:0:0:1";
-        assert!(concern.has(&event("scsi_device", device, None)));
-        assert!(!concern.has(&event("scsi_disk", device, None)));
-        assert!(!concern.has(&event("block", "/devices/pci0000:00/0000:00:04.0/virtio1/block/vda", None)));
+        assert!(!concern.has(&event("/devices/pci0000:00/0000:00:04.0/virtio1/block/vda", None)));
         assert!(concern.has(&UeventNotice::Lost));
     }
 
@@ -119,14 +105,9 @@ mod tests {
     fn of_maps_those_of_other_volumes_do_not_count() {
         let mut concern = concern();
         let map = |concern: &Concern, name: &str, uuid| {
-            concern.has(&event("block", &format!("/devices/virtual/block/{name}"), uuid))
+            concern.has(&event(&format!("/devices/virtual/block/{name}"), uuid))
         };
         assert!(map(&concern, "dm-3", None));
-        let mut kernels = event("block", "/devices/virtual/block/dm-3", None);
-        if let UeventNotice::Event(event) = &mut kernels {
-            event.processed = false;
-        }
-        assert!(!concern.has(&kernels), "udev's follows");
         assert!(map(&concern, "dm-3", Some("mpath-3600")));
         assert!(map(&concern, "dm-3", Some("LVM-x")));
         assert!(!map(&concern, "dm-3", Some("mpath-3601")));

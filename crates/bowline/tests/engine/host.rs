@@ -191,13 +191,7 @@ impl UeventStream for Events {
         let new = self.1 < self.0.state().events;
         self.1 += usize::from(new);
         new.then(|| {
-            UeventNotice::Event(Uevent {
-                processed: true,
-                action: "change".into(),
-                subsystem: "block".into(),
-                devpath: "/devices/virtual/block/dm-3".into(),
-                dm_uuid: None,
-            })
+            UeventNotice::Event(Uevent { devpath: "/devices/virtual/block/dm-3".into(), dm_uuid: None })
         })
     }
 }

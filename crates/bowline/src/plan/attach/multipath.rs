@@ -228,7 +228,8 @@ fn advance(
     let patience = if map.has(block.number) { CHECKER_PATIENCE } else { JOIN_PATIENCE };
     let since = view.now.since(verified);
     if since < patience {
-        draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(verified + patience));
+        let wake = (verified + patience).min(view.next_look());
+        draft.wait(format!("{} to join map {}", path.endpoint, map.map.name), Some(wake));
     } else if !map.has(block.number) && !device.udev_done() {
         // multipathd takes the identity from udev's record: before that it would only keep the path as an orphan.
         draft.wait(format!("udev to finish with {}", block.name), Some(view.next_look()));

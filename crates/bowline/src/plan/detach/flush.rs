@@ -63,5 +63,5 @@ fn written_since(goal: &Detach, step: &Step, view: &View<'_>) -> bool {
     if since {
         met!(WrittenSince);
     }
-    since && good.len() < GOOD_FLUSHES && goal.on_dirty == OnDirty::Refuse
+    since && good.len() < GOOD_FLUSHES
 }

@@ -22,6 +22,8 @@ const OPENER_PATIENCE: Duration = Duration::from_secs(60);
 const READER_PATIENCE: Duration = Duration::from_secs(15);
 /// So often a path is failed again that multipathd finds to be well.
 const FAIL_TRIES: u32 = 20;
+/// While multipathd removes the map it is looked at this often.
+const SEEN_WITHIN: Duration = Duration::from_millis(200);
 /// A map that multipathd makes has its identity by then.
 const FORMING_PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to remove a map: it is refused while udev holds it for a moment.
@@ -63,6 +65,10 @@ pub(super) fn remove_map(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft:
         return false;
     }
     let trying = draft.want(view, removal(&map.map), tries, Duration::from_millis(50));
+    if goal.on_dirty != OnDirty::NothingWritten && view.ledger.running(&removal(&map.map)) {
+        // Who opens it now and writes is seen only while he has it open.
+        draft.look_again(view.now + SEEN_WITHIN);
+    }
     match goal.on_dirty {
         // Where data counts, nothing is taken apart below a map that will not go.
         OnDirty::Refuse => false,

@@ -264,10 +264,12 @@ fn d7_d11_what_was_written_after_the_flush_is_flushed_too() {
     assert_eq!(steps(flushed.detach(&closing(&flushed))), [sync_map()], "another one");
     let held = flushed.ok(sync_map()).after_ms(1);
     assert_eq!(steps(held.detach(&closing(&held))), [remove_map()], "the kernel knows whether it is open");
-    let lost = world.ended(sync_map(), Ending::Final("Input/output error".into()));
+    let lost = world.clone().ended(sync_map(), Ending::Final("Input/output error".into()));
     assert!(refusal(lost.detach(&goal)).message.contains("is lost"));
     let force = Detach { on_dirty: OnDirty::Discard, ..goal };
-    assert_eq!(steps(mapped().ok(sync_map()).after_ms(1).detach(&force)), [remove_map()], "force tries once");
+    assert_eq!(steps(world.detach(&force)), [sync_map()], "with force, too: what is lost is told");
+    let hung = world.ended(sync_map(), timed_out());
+    assert_eq!(steps(hung.detach(&force)), [remove_map()], "and then it goes on");
 }
 
 /// C1: nothing was handed out, so nothing is flushed.
