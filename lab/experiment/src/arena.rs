@@ -51,7 +51,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     };
     let mut contender = contender::ready(wish.contender, None)?;
     let versions = host::versions(contender.version());
-    let mut trouble = Trouble::begin(fault, HALF)?;
+    let mut trouble = Trouble::begin(fault, HALF, share(wish.seed))?;
     // What the fault itself has put there is not the contender's.
     let before = if fault == Fault::LunReused { Left::look()? } else { Left::default() };
 

@@ -24,6 +24,8 @@ pub const OTHER: u16 = 2;
 const FLAP: Duration = Duration::from_secs(5);
 /// What is done to it in turn.
 const FLAPPING: [&[&str]; 2] = [&["drop", "100%", "1"], &["heal"]];
+/// A login takes about so long from when its session appears, and the others begin with it.
+const A_LOGIN: Duration = Duration::from_millis(300);
 /// How long multipathd is away.
 const AWAY: Duration = Duration::from_secs(5);
 /// How often to look for the first session.
@@ -47,7 +49,8 @@ pub struct Trouble {
 
 impl Trouble {
     /// Whatever is wrong before the attach begins, and whatever will happen in its middle.
-    pub fn begin(fault: Fault, half: u8) -> Result<Self, Failure> {
+    /// What is random in it is that share of what it may be.
+    pub fn begin(fault: Fault, half: u8, share: f64) -> Result<Self, Failure> {
         let halves: (Vec<String>, Vec<String>) = (
             (1..=half).map(|n| n.to_string()).collect(),
             (half + 1..=2 * half).map(|n| n.to_string()).collect(),
@@ -84,14 +87,19 @@ impl Trouble {
                 lab(FLAPPING[0])?;
                 trouble.begin_hand(|over, _| flap(over));
             }
-            Fault::IscsidKilled => trouble.begin_hand(kill_iscsid),
+            Fault::IscsidKilled => {
+                trouble.begin_hand(move |over, strikes| kill_iscsid(over, A_LOGIN.mul_f64(share), strikes));
+            }
             Fault::MultipathdStopped => trouble.begin_hand(stop_multipathd),
         }
         Ok(trouble)
     }
 
     /// Work beside the attach; it calls what it is given when it strikes.
-    fn begin_hand(&mut self, work: fn(&AtomicBool, &dyn Fn()) -> Result<(), Failure>) {
+    fn begin_hand(
+        &mut self,
+        work: impl FnOnce(&AtomicBool, &dyn Fn()) -> Result<(), Failure> + Send + 'static,
+    ) {
         let (over, struck, since) = (Arc::clone(&self.over), Arc::clone(&self.struck), self.since);
         self.hands.push(thread::spawn(move || {
             work(&over, &|| {
@@ -157,8 +165,8 @@ fn flap(over: &AtomicBool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// iscsid dies when the first session appears, which is before its login has ended.
-fn kill_iscsid(over: &AtomicBool, strikes: &dyn Fn()) -> Result<(), Failure> {
+/// iscsid dies so long after the first session has appeared, which is before its login has ended.
+fn kill_iscsid(over: &AtomicBool, after: Duration, strikes: &dyn Fn()) -> Result<(), Failure> {
     // Found before: to start a program for it takes as long as the login.
     let iscsid = processes_of("iscsid");
     if iscsid.is_empty() {
@@ -167,6 +175,7 @@ fn kill_iscsid(over: &AtomicBool, strikes: &dyn Fn()) -> Result<(), Failure> {
     if !session_comes(over) {
         return Ok(());
     }
+    thread::sleep(after);
     for pid in iscsid {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).context(|| "cannot kill iscsid")?;
     }
