@@ -201,7 +201,7 @@ impl Writing {
         let until = Instant::now() + HANGS_BY;
         while Instant::now() < until {
             if writer.hangs() {
-                trouble.strikes();
+                trouble.strike().now();
                 break;
             }
             thread::sleep(Duration::from_millis(20));

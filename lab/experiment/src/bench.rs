@@ -174,15 +174,10 @@ impl Watch {
 
 /// The maps that can be opened by their names.
 fn maps() -> BTreeSet<String> {
-    let entries = fs::read_dir("/dev/mapper").into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "control")
-        .collect()
+    names_in("/dev/mapper").filter(|map| map != "/dev/mapper/control").collect()
 }
 
 /// How many paths a map has, without starting a program for it.
 fn paths_of(map: &str) -> usize {
-    let device = Device::behind(&Path::new("/dev/mapper").join(map).display().to_string());
-    device.map_or(0, |device| device.slaves())
+    Device::behind(map).map_or(0, |device| device.slaves())
 }

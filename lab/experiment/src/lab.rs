@@ -1,14 +1,17 @@
 //! The laboratory's own command, which plays the world around the initiator.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
+use std::time::Duration;
 
 use lab_wire::{Context, Failure};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Map, Value};
 
 use crate::left::{Left, PROGRAMS};
+use crate::programs::{limited, running};
 
-/// It takes a minute at most, in seconds: whoever made it hang has his run ended by that.
-const LIMIT: &str = "600";
+/// It takes a minute at most, whoever made it hang has his run ended by that.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs `lab` with these words.
 ///
@@ -26,9 +29,7 @@ pub fn lab(words: &[&str]) -> Result<(), Failure> {
 }
 
 fn output(words: &[&str]) -> Result<Output, Failure> {
-    let mut command = Command::new("timeout");
-    command.args([LIMIT, "lab"]).args(words).stdin(Stdio::null());
-    command.output().context(|| format!("cannot start `lab {}`", words.join(" ")))
+    limited(LIMIT, "lab").args(words).output().context(|| format!("cannot start `lab {}`", words.join(" ")))
 }
 
 /// Heals everything, makes the host as new with the configuration of the experiment, and proves it.
@@ -36,9 +37,9 @@ fn output(words: &[&str]) -> Result<Output, Failure> {
 /// # Errors
 /// Something stays.
 pub fn fresh() -> Result<(), Failure> {
-    for program in PROGRAMS {
-        let ended = Command::new("pkill").args(["-KILL", "-x", program]).stdin(Stdio::null()).status();
-        ended.context(|| "cannot start pkill")?;
+    for pid in PROGRAMS.into_iter().flat_map(running) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
     }
     lab(&["clean"])?;
     // As OpenStack deploys it, and as the baseline was measured: every disk gets a map at once.

@@ -1,12 +1,12 @@
 //! What is on the initiator, by kind and by name: so that what a contender has left can be told from what the fault has put there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use lab_wire::Failure;
 use serde_json::{Map, Value};
 
 use crate::lab;
+use crate::programs::running;
 
 /// Programs that contenders start: one that outlives its caller goes on with what it was told. No service of the guest is
 /// called so, and udev's own have ended when udev is idle.
@@ -23,7 +23,10 @@ impl Left {
     /// The laboratory cannot tell.
     pub fn look() -> Result<Self, Failure> {
         let mut left = Self::of(&lab::leftovers()?);
-        left.0.insert("programs".to_owned(), running());
+        let named = |program: &'static str| {
+            running(program).into_iter().map(move |pid| format!("{program} {}", pid.as_raw_nonzero()))
+        };
+        left.0.insert("programs".to_owned(), PROGRAMS.into_iter().flat_map(named).collect());
         Ok(left)
     }
 
@@ -58,16 +61,6 @@ impl Left {
 fn name_of(one: &Value) -> String {
     let name = ["sid", "hctl", "uuid"].iter().find_map(|key| one.get(key)).unwrap_or(one);
     name.as_str().map_or_else(|| name.to_string(), str::to_owned)
-}
-
-fn running() -> BTreeSet<String> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = processes.filter_map(|process| {
-        let name = fs::read_to_string(process.path().join("comm")).ok()?;
-        let pid = process.file_name().to_string_lossy().into_owned();
-        PROGRAMS.contains(&name.trim()).then(|| format!("{} {pid}", name.trim()))
-    });
-    names.collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod lab;
 mod left;
 mod observe;
 mod processor;
+mod programs;
 mod trouble;
 
 use std::process::ExitCode;

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
-/// Nothing that is asked here takes longer, in seconds.
-const LIMIT: &str = "60";
+use crate::programs::limited;
+
+/// Nothing that is asked here takes longer.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A block device by the kernel's name.
 #[derive(Clone, Debug)]
@@ -51,8 +53,7 @@ impl Device {
         if !self.is_map() {
             return 1;
         }
-        let status =
-            Command::new("timeout").args([LIMIT, "dmsetup", "status", "--noflush"]).arg(&self.node).output();
+        let status = limited(LIMIT, "dmsetup").args(["status", "--noflush"]).arg(&self.node).output();
         status.map_or(0, |output| working_paths(&String::from_utf8_lossy(&output.stdout)))
     }
 }

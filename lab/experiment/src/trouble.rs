@@ -1,8 +1,6 @@
 //! What goes wrong in a run, and when.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -10,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use lab_experiment::Fault;
 use lab_wire::{Context, Failure};
-use rustix::process::Pid;
+use rustix::process::{Signal, kill_process};
 
 use crate::data;
 use crate::lab::lab;
 use crate::observe::Device;
+use crate::programs::{limited, running};
 
 /// The volume that is asked for, and where.
 pub const VOLUME: u16 = 1;
@@ -30,8 +29,8 @@ const A_LOGIN: Duration = Duration::from_millis(300);
 const AWAY: Duration = Duration::from_secs(5);
 /// How often to look for the first session.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// The other volume's device is made within this, in seconds.
-const LIMIT: &str = "120";
+/// The other volume's device is made within this.
+const LIMIT: Duration = Duration::from_secs(120);
 /// When no session has come by then, none will.
 const NO_SESSION: Duration = Duration::from_secs(60);
 
@@ -42,9 +41,21 @@ pub struct Trouble {
     hands: Vec<JoinHandle<Result<(), Failure>>>,
     /// What the kernel calls the volume whose device was left at the LUN.
     other: Option<String>,
+    strike: Strike,
+}
+
+/// When what is done by hand is done, in seconds since the fault was begun.
+#[derive(Clone)]
+pub struct Strike {
     since: Instant,
-    /// When what is done by hand was, in seconds.
-    struck: Arc<OnceLock<f64>>,
+    at: Arc<OnceLock<f64>>,
+}
+
+impl Strike {
+    /// Now; the first time counts.
+    pub fn now(&self) {
+        let _ = self.at.set(self.since.elapsed().as_secs_f64());
+    }
 }
 
 impl Trouble {
@@ -64,8 +75,7 @@ impl Trouble {
             over: Arc::default(),
             hands: Vec::new(),
             other: None,
-            since: Instant::now(),
-            struck: Arc::default(),
+            strike: Strike { since: Instant::now(), at: Arc::default() },
         };
         match fault {
             Fault::None | Fault::UnmappedBeforeDetach | Fault::DirtyAllDead | Fault::CallerKilled => {}
@@ -88,34 +98,30 @@ impl Trouble {
                 trouble.begin_hand(|over, _| flap(over));
             }
             Fault::IscsidKilled => {
-                trouble.begin_hand(move |over, strikes| kill_iscsid(over, A_LOGIN.mul_f64(share), strikes));
+                trouble.begin_hand(move |over, strike| kill_iscsid(over, A_LOGIN.mul_f64(share), strike));
             }
             Fault::MultipathdStopped => trouble.begin_hand(stop_multipathd),
         }
         Ok(trouble)
     }
 
-    /// Work beside the attach; it calls what it is given when it strikes.
+    /// Work beside the attach.
     fn begin_hand(
         &mut self,
-        work: impl FnOnce(&AtomicBool, &dyn Fn()) -> Result<(), Failure> + Send + 'static,
+        work: impl FnOnce(&AtomicBool, &Strike) -> Result<(), Failure> + Send + 'static,
     ) {
-        let (over, struck, since) = (Arc::clone(&self.over), Arc::clone(&self.struck), self.since);
-        self.hands.push(thread::spawn(move || {
-            work(&over, &|| {
-                let _ = struck.set(since.elapsed().as_secs_f64());
-            })
-        }));
+        let (over, strike) = (Arc::clone(&self.over), self.strike.clone());
+        self.hands.push(thread::spawn(move || work(&over, &strike)));
     }
 
-    /// It strikes by the hand of whoever runs this.
-    pub fn strikes(&self) {
-        let _ = self.struck.set(self.since.elapsed().as_secs_f64());
+    /// For whoever runs this and strikes himself.
+    pub fn strike(&self) -> &Strike {
+        &self.strike
     }
 
     /// When it has struck, in seconds since it was begun.
     pub fn struck(&self) -> Option<f64> {
-        self.struck.get().copied()
+        self.strike.at.get().copied()
     }
 
     /// Whether one of the disks below this device is the one that another volume has left.
@@ -166,9 +172,9 @@ fn flap(over: &AtomicBool) -> Result<(), Failure> {
 }
 
 /// iscsid dies so long after the first session has appeared, which is before its login has ended.
-fn kill_iscsid(over: &AtomicBool, after: Duration, strikes: &dyn Fn()) -> Result<(), Failure> {
+fn kill_iscsid(over: &AtomicBool, after: Duration, strike: &Strike) -> Result<(), Failure> {
     // Found before: to start a program for it takes as long as the login.
-    let iscsid = processes_of("iscsid");
+    let iscsid = running("iscsid");
     if iscsid.is_empty() {
         return Err(Failure::new("iscsid does not run"));
     }
@@ -177,31 +183,22 @@ fn kill_iscsid(over: &AtomicBool, after: Duration, strikes: &dyn Fn()) -> Result
     }
     thread::sleep(after);
     for pid in iscsid {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).context(|| "cannot kill iscsid")?;
+        kill_process(pid, Signal::KILL).context(|| "cannot kill iscsid")?;
     }
-    strikes();
+    strike.now();
     thread::sleep(Duration::from_secs(1));
     lab(&["start", "iscsid"])
 }
 
 /// multipathd goes away when the first session appears, and comes back.
-fn stop_multipathd(over: &AtomicBool, strikes: &dyn Fn()) -> Result<(), Failure> {
+fn stop_multipathd(over: &AtomicBool, strike: &Strike) -> Result<(), Failure> {
     if !session_comes(over) {
         return Ok(());
     }
     lab(&["stop", "multipathd"])?;
-    strikes();
+    strike.now();
     thread::sleep(AWAY);
     lab(&["start", "multipathd"])
-}
-
-/// The processes of that name.
-fn processes_of(program: &str) -> Vec<Pid> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let is_it =
-        |folder: &Path| fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == program);
-    let of = processes.map(|process| process.path()).filter(|folder| is_it(folder));
-    of.filter_map(|folder| Pid::from_raw(folder.file_name()?.to_str()?.parse().ok()?)).collect()
 }
 
 /// Waits for the first session; false where none comes.
@@ -233,8 +230,7 @@ fn leave_another_volume() -> Result<String, Failure> {
          udevadm settle
          cat /sys/class/scsi_device/*:{volume}/device/wwid"
     );
-    let output =
-        Command::new("timeout").args([LIMIT, "sh", "-c", &script]).output().context(|| "cannot start sh")?;
+    let output = limited(LIMIT, "sh").args(["-c", &script]).output().context(|| "cannot start sh")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Failure::new(format!("the other volume's device cannot be made: {said}")));

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use lab_experiment::{Bench, BenchWish, Contender, Outcome, Sessions, Step, Timed, Versions};
+use lab_experiment::{Bench, BenchWish, Contender, Sessions, Timed, Versions};
 use lab_wire::{Backend, Context, Failure, Family, Spec, Target};
 use sha2::{Digest, Sha256};
 
@@ -127,15 +127,7 @@ fn kept_together(wish: &BenchWish) -> (u16, Sessions) {
 }
 
 fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
-    let error = Some(format!("its guest was lost: {}", lost.why));
-    let step = Step {
-        outcome: Outcome::Died,
-        seconds: lost.seconds,
-        error,
-        loss_told: false,
-        programs: None,
-        memory: None,
-    };
+    let step = lost.step();
     Bench {
         wish: lost.wish,
         ended: store::now(),
@@ -148,7 +140,7 @@ fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
         detach: step,
         gone: None,
         detach_processor: None,
-        leftovers: [("guests".to_owned(), 1)].into(),
+        leftovers: Lost::<BenchWish>::left(),
     }
 }
 

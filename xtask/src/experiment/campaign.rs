@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-use lab_experiment::{Cell, Contender, Outcome, Run, Step, Versions, Wish};
+use lab_experiment::{Cell, Contender, Run, Versions, Wish};
 use lab_wire::{Context, Failure, Family, Spec};
 use sha2::{Digest, Sha256};
 
@@ -52,16 +52,8 @@ pub fn run(
 
 /// A run whose guest hung or died: nothing was attached, and the guest is what was left.
 fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
-    let error = Some(format!("its guest was lost: {}", lost.why));
-    let attach = Step {
-        outcome: Outcome::Died,
-        seconds: lost.seconds,
-        error,
-        loss_told: false,
-        programs: None,
-        memory: None,
-    };
     Run {
+        attach: lost.step(),
         wish: lost.wish,
         ended: store::now(),
         commit: commit.to_owned(),
@@ -69,11 +61,10 @@ fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
         cut_off: None,
         struck: None,
         abandoned: 0,
-        attach,
         handed_out: None,
         data: None,
         detach: None,
-        leftovers: [("guests".to_owned(), 1)].into(),
+        leftovers: Lost::<Wish>::left(),
         retry: None,
     }
 }

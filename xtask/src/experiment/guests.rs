@@ -2,8 +2,10 @@
 //! one is taken. A wish in whose middle its guest hangs or dies is lost, and told as that; so is one that two guests could not
 //! bring to its end. What a guest did not begin is tried in another.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use lab_experiment::{Outcome, Step};
 use lab_wire::{Context, Failure, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,20 @@ pub struct Lost<W> {
     pub seconds: f64,
     /// How its last guest ended.
     pub why: &'static str,
+}
+
+impl<W> Lost<W> {
+    /// The call that was never answered.
+    pub fn step(&self) -> Step {
+        let error = Some(format!("its guest was lost: {}", self.why));
+        let (outcome, seconds) = (Outcome::Died, self.seconds);
+        Step { outcome, seconds, error, loss_told: false, programs: None, memory: None }
+    }
+
+    /// What was left, by kind: the guest itself.
+    pub fn left() -> BTreeMap<String, usize> {
+        [("guests".to_owned(), 1)].into()
+    }
 }
 
 /// Takes what a guest says, and how often it was begun in vain before; says which wish it was.

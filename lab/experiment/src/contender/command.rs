@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,11 +47,10 @@ impl Bowline {
         let began = Instant::now();
         let mut children: Vec<Child> =
             calls.iter().map(|call| call.start(verb, options)).collect::<Result<_, _>>()?;
-        let ends = ended(&mut children, began + limit)?;
+        let (codes, memory) = ended(&mut children, began + limit)?;
         let seconds = began.elapsed().as_secs_f64();
         let programs = counter.and_then(Counter::end);
-        let memory = ends.iter().filter_map(|end| end.memory).max();
-        let all = calls.iter().zip(&ends).map(|(call, end)| call.told(end, seconds)).collect();
+        let all = calls.iter().zip(codes).map(|(call, code)| call.told(code, seconds)).collect();
         let (step, devices) = together(all, seconds, programs, memory);
         let events = calls.first().map(Call::events).unwrap_or_default();
         Ok(Answer { step, devices, events })
@@ -102,12 +101,13 @@ impl Call {
         command.spawn().context(|| "cannot start bowline")
     }
 
-    fn told(&self, end: &End, seconds: f64) -> One {
+    /// By its exit code; nothing where a signal ended it.
+    fn told(&self, code: Option<i32>, seconds: f64) -> One {
         let said: Value = fs::read(&self.answer)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        let (outcome, error) = match end.code {
+        let (outcome, error) = match code {
             Some(0) => (Outcome::Ok, None),
             Some(code) => (Outcome::Failed, Some(format!("exit code {code}: {}", sentence(&said)))),
             None => (Outcome::Killed, Some(format!("killed after {seconds:.1} s"))),
@@ -129,18 +129,10 @@ fn sentence(said: &Value) -> String {
     parts.filter_map(Value::as_str).collect::<Vec<_>>().join(": ")
 }
 
-/// How a process ended.
-struct End {
-    /// Its exit code; nothing where a signal ended it.
-    code: Option<i32>,
-    /// The most memory it was seen to have, in KiB; it is looked at in one of those that run at once.
-    memory: Option<u64>,
-}
-
-/// Waits for the processes, and kills at the limit those that are there. The memory is looked at while they live: what
-/// wait4(2) tells of it begins with the memory of who started them.
-fn ended(children: &mut [Child], limit: Instant) -> Result<Vec<End>, Failure> {
-    let mut ends: Vec<Option<End>> = children.iter().map(|_| None).collect();
+/// Waits for the processes, and kills at the limit those that are there: their exit codes, and the most memory that the first was
+/// seen to have, in KiB. It is looked at while that lives: what wait4(2) tells begins with the memory of who started it.
+fn ended(children: &mut [Child], limit: Instant) -> Result<(Vec<Option<i32>>, Option<u64>), Failure> {
+    let mut ends: Vec<Option<ExitStatus>> = vec![None; children.len()];
     let mut killed = false;
     let (mut memory, mut look_next) = (None, Instant::now());
     while ends.iter().any(Option::is_none) {
@@ -151,17 +143,12 @@ fn ended(children: &mut [Child], limit: Instant) -> Result<Vec<End>, Failure> {
             look_next += LOOK_AT_MEMORY;
         }
         for (child, end) in children.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
-            let status = child.try_wait().context(|| "cannot wait for bowline")?;
-            *end = status.map(|status| End { code: status.code(), memory: None });
+            *end = child.try_wait().context(|| "cannot wait for bowline")?;
             if end.is_none() && kill {
                 child.kill().context(|| "cannot kill bowline")?;
             }
         }
         thread::sleep(LOOK_AGAIN);
     }
-    let mut ends: Vec<End> = ends.into_iter().flatten().collect();
-    if let Some(first) = ends.first_mut() {
-        first.memory = memory;
-    }
-    Ok(ends)
+    Ok((ends.into_iter().flatten().map(|status| status.code()).collect(), memory))
 }

@@ -42,7 +42,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub struck: Option<f64>,
     /// How often it was begun before, in a guest where the experiment itself could not go on.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub abandoned: usize,
     /// The attach.
     pub attach: Step,
@@ -62,7 +62,12 @@ pub struct Run {
     pub retry: Option<Retry>,
 }
 
-fn is_none(count: &usize) -> bool {
+/// Whether nothing is left but lines in multipath's list of WWIDs.
+pub fn is_clean(left: &BTreeMap<String, usize>) -> bool {
+    left.keys().all(|kind| kind == WWIDS)
+}
+
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
@@ -175,7 +180,7 @@ impl Run {
 
     /// Whether nothing was, but for lines in multipath's list of WWIDs: they grow, and harm nobody.
     pub fn clean(&self) -> bool {
-        self.left().keys().all(|kind| kind == WWIDS)
+        is_clean(self.left())
     }
 
     /// Whether nothing was at all.

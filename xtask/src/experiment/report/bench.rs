@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lab_experiment::{Bench, Contender, Sessions, WWIDS};
+use lab_experiment::{Bench, Contender, Sessions, is_clean};
 
 use super::goals::{self, Goal};
 use super::summary::Spread;
@@ -61,7 +61,7 @@ impl<'a> Figures<'a> {
         };
         Self {
             tried: of(contender).count(),
-            left: of(contender).filter(|line| line.leftovers.keys().any(|kind| kind != WWIDS)).count(),
+            left: of(contender).filter(|line| !is_clean(&line.leftovers)).count(),
             lines: of(contender).filter(|line| succeeded(line)).collect(),
             floor: of(Contender::Floor)
                 .filter(|line| succeeded(line))
