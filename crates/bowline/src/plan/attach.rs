@@ -202,7 +202,8 @@ fn read_device(device: &DeviceView, view: &View<'_>) -> Option<Result<(), Vec<St
     }
 }
 
-fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
+/// No portal worked, and why, of each. Where time ran out, `waiting` is what the disk that is there was waiting for.
+fn no_path(progress: &[(&WantedPath, Progress<'_>)], waiting: &[String], view: &View<'_>) -> Error {
     let missing = view.ledger.entries().iter().any(|e| matches!(&e.ended, Some((_, Ending::Host(_)))));
     let mut error = Error::new(
         if missing { ErrorKind::Host } else { ErrorKind::NotAttached },
@@ -217,8 +218,12 @@ fn no_path(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Error {
             Progress::Waits { what, .. } => {
                 error = error.cause(format!("{}: still waiting for {what}", path.endpoint));
             }
+            Progress::Present(_) if waiting.is_empty() => {
+                error = error.cause(format!("{}: the disk cannot be read", path.endpoint));
+            }
             Progress::Present(_) => {
-                error = error.cause(format!("{}: the disk cannot be read", path.endpoint))
+                let what = waiting.join(", ");
+                error = error.cause(format!("{}: still waiting for {what}", path.endpoint));
             }
             _ => error = error.cause(format!("{}: not tried: no time was left", path.endpoint)),
         }

@@ -238,6 +238,11 @@ impl Draft {
         self.steps.is_empty() && self.waiting.is_empty()
     }
 
+    /// In words, what is not over when the time is.
+    pub(crate) fn unfinished(self) -> Vec<String> {
+        self.waiting.into_iter().chain(self.steps.iter().map(Step::to_string)).collect()
+    }
+
     /// As a decision.
     pub(crate) fn act(self) -> Decision {
         Decision::Act { steps: self.steps, wake: self.wake, waiting: self.waiting }

@@ -62,7 +62,7 @@ pub(super) fn plan(
         }
     }
     if progress.iter().all(|(_, p)| matches!(p, Progress::Failed(_))) {
-        return Decision::Refused(no_path(progress, view));
+        return Decision::Refused(no_path(progress, &[], view));
     }
     if draft.is_empty() || view.now >= goal.deadline {
         return without_map(goal, progress, draft, view);
@@ -318,7 +318,7 @@ fn without_map(
             error = error.cause(format!("{}: {why}", path.endpoint));
         }
     }
-    for what in draft.waiting {
+    for what in draft.unfinished() {
         error = error.cause(format!("still waiting for {what}"));
     }
     error = why_no_map(view).filter(|_| view.topology.map.is_none()).into_iter().fold(error, Error::cause);

@@ -26,6 +26,7 @@ pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view
     if goal.live && (goal.paths.iter().any(|path| device(path).is_some()) || view.topology.map.is_some()) {
         return live_single(goal, goal.paths.iter().filter(held).find_map(device), view);
     }
+    let mut waiting = Vec::new();
     for (path, progress) in progress {
         let mut draft = Draft::default();
         let spent = match progress {
@@ -52,12 +53,15 @@ pub(super) fn plan(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view
             continue;
         }
         if view.now >= goal.deadline {
+            if !spent {
+                waiting = draft.unfinished();
+            }
             break;
         }
         draft.wait("the goal", Some(goal.deadline));
         return draft.act();
     }
-    Decision::Refused(no_path(progress, view))
+    Decision::Refused(no_path(progress, &waiting, view))
 }
 
 /// The disk of a live attachment stays the one, whether it can be read now or not: it may hold data that is not

@@ -64,6 +64,18 @@ fn b7_when_no_portal_worked_each_one_s_own_reason_is_told() {
     );
 }
 
+/// B7: where time ran out the error says what for, and not that a disk which nobody has tried to read cannot be read.
+#[test]
+fn b7_what_a_single_path_was_waiting_for_is_told() {
+    let late = |world: World| world.after_ms(DEADLINE * 1000).attach(&single_to(&[1, 2]));
+    let early = World::new().scanned(1).with_disk(1, |disk| disk.udev = None);
+    let causes = refusal(late(early)).causes;
+    assert!(causes[0].contains("still waiting for udev to finish with the disk"), "{causes:?}");
+    assert!(causes[1].contains("not tried"), "{causes:?}");
+    let causes = refusal(late(World::new().scanned(1).map(&[1]).failed(read_map()))).causes;
+    assert!(causes[0].contains("still waiting for read from dm-3"), "{causes:?}");
+}
+
 #[test]
 fn c14_the_disk_is_handed_out_once_it_was_read() {
     let world = World::new().scanned(1);
