@@ -167,6 +167,12 @@ impl Topology {
         })
     }
 
+    /// The volume's devices that were looked for and hang below none of these paths' endpoints.
+    pub fn devices_elsewhere<'a>(&'a self, paths: &'a [WantedPath]) -> impl Iterator<Item = &'a DeviceView> {
+        let elsewhere = |view: &&SessionView| paths.iter().all(|path| path.endpoint != view.session.endpoint);
+        self.sessions.iter().filter(elsewhere).flat_map(|view| &view.devices)
+    }
+
     /// Whether a device at the volume's LUN is another volume's, in a map of its own: the LUN was reused, and whoever uses the
     /// other volume still does. Only where the volume's identity is known, and the device tells another.
     pub fn is_strangers(&self, device: &DeviceView, wwid: Option<&Wwid>) -> bool {

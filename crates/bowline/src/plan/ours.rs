@@ -44,14 +44,16 @@ impl<'a> Ours<'a> {
         }
         let (devices, before): (Vec<_>, Vec<_>) =
             of_volume.partition(|device| brought_in(goal, device, view));
+        // A single path that did not work is cleaned up while another is tried (C14): what hangs below that one stays, and its map.
+        let elsewhere: Vec<_> = view.topology.devices_elsewhere(paths).collect();
         let had_before = |map: &MapView| {
             let in_map = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
-            !map.strangers.is_empty() || before.iter().any(in_map)
+            !map.strangers.is_empty() || before.iter().chain(&elsewhere).any(in_map)
         };
         let own_map = map.filter(|map| !had_before(map));
         // A stale device of another identity is no part of the volume.
         let another = |device: &&DeviceView| device.tells_another(goal.wwid.as_ref());
-        let whole = before.iter().all(another) && own_map.is_some() == map.is_some();
+        let whole = before.iter().chain(&elsewhere).all(another) && own_map.is_some() == map.is_some();
         Self { devices, map: own_map, beside, whole }
     }
 

@@ -6,6 +6,7 @@ use super::build::*;
 use crate::ledger::Ending;
 use crate::plan::attach::{Attach, missing};
 use crate::plan::{Decision, Step};
+use crate::topology::Topology;
 
 fn refused_login(n: u8) -> World {
     World::new().prepared(n).ended(login(n), Ending::Final("authentication failed".into()))
@@ -115,6 +116,17 @@ fn c14_a_map_that_cannot_be_read_goes_with_its_portal() {
     }
     let world = World { now: bowline_host::Moment(std::time::Duration::from_secs(80)), ..world };
     assert_eq!(steps(world.attach(&single_to(&[1, 2]))), [remove_map()]);
+}
+
+/// C14: the first portal is dead and let go of, and the host maps the second one's disk by itself.
+#[test]
+fn c14_a_portal_that_was_let_go_of_does_not_take_the_map_of_the_next() {
+    let next = released(refused_login(1), 1).scanned(2);
+    assert_eq!(steps(next.clone().map(&[2]).attach(&single_to(&[1, 2]))), [read_map()]);
+    let mapped = next.map(&[2]).ok(read_map());
+    assert_eq!(mapped.attach(&single_to(&[1, 2])), Decision::Done);
+    let on_file = World { topology: Topology { wwid_on_file: true, ..mapped.topology.clone() }, ..mapped };
+    assert_eq!(on_file.attach(&single_to(&[1, 2])), Decision::Done, "nor its entry on the wwids file");
 }
 
 /// C16: the first portal did not work when the volume was attached, the second one did.
