@@ -18,6 +18,8 @@ use crate::counter::Counter;
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// And one's memory.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(50);
+/// What does whatever may block for a command; the kernel keeps 15 characters of a name.
+const HELPER: &str = "bowline-helper";
 /// Where files for a call are put.
 const FOLDER: &str = "/run/experiment";
 
@@ -129,18 +131,21 @@ fn sentence(said: &Value) -> String {
     parts.filter_map(Value::as_str).collect::<Vec<_>>().join(": ")
 }
 
-/// Waits for the processes, and kills at the limit those that are there: their exit codes, and the most memory that the first was
-/// seen to have, in KiB. It is looked at while that lives: what wait4(2) tells begins with the memory of who started it.
+/// Waits for the processes, and kills at the limit those that are there: their exit codes, and the most memory that each was
+/// seen to have with its helper, added up, in KiB. They are looked at while they live: what wait4(2) tells begins with the memory of who
+/// started one.
 fn ended(children: &mut [Child], limit: Instant) -> Result<(Vec<Option<i32>>, Option<u64>), Failure> {
     let mut ends: Vec<Option<ExitStatus>> = vec![None; children.len()];
     let mut killed = false;
-    let (mut memory, mut look_next) = (None, Instant::now());
+    let (mut memory, mut look_next) = (vec![None; children.len()], Instant::now());
     while ends.iter().any(Option::is_none) {
         let kill = !killed && Instant::now() >= limit;
         killed |= kill;
         if Instant::now() >= look_next {
-            memory = children.first().and_then(|child| peak(child.id())).max(memory);
-            look_next += LOOK_AT_MEMORY;
+            for (child, memory) in children.iter().zip(&mut memory) {
+                *memory = with_helper(child.id()).max(*memory);
+            }
+            look_next = Instant::now() + LOOK_AT_MEMORY;
         }
         for (child, end) in children.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
             *end = child.try_wait().context(|| "cannot wait for bowline")?;
@@ -150,5 +155,17 @@ fn ended(children: &mut [Child], limit: Instant) -> Result<(Vec<Option<i32>>, Op
         }
         thread::sleep(LOOK_AGAIN);
     }
+    let memory = memory.into_iter().sum::<Option<u64>>();
     Ok((ends.into_iter().flatten().map(|status| status.code()).collect(), memory))
+}
+
+/// The peaks of a command and of the helpers it has started, in KiB. Programs of others that it starts are counted by their number.
+fn with_helper(command: u32) -> Option<u64> {
+    let own = peak(command)?;
+    let children = fs::read_to_string(format!("/proc/{command}/task/{command}/children")).unwrap_or_default();
+    let is_helper = |child: &u32| {
+        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == HELPER)
+    };
+    let helpers = children.split_whitespace().filter_map(|child| child.parse().ok()).filter(is_helper);
+    Some(own + helpers.filter_map(peak).sum::<u64>())
 }

@@ -100,7 +100,8 @@ pub struct Step {
     /// Programs started, its own included; none where the kernel could not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<usize>,
-    /// Peak memory of its process, in KiB.
+    /// Peak memory of its process, or of its processes together where each volume has one, with their helpers, in KiB. (Up to commit
+    /// `0cd3d3b` without helpers, and of the first volume's alone.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
 }
@@ -178,6 +179,17 @@ impl Run {
         self.retry.as_ref().map_or(&self.leftovers, |retry| &retry.leftovers)
     }
 
+    /// Whether a detach failed and had taken something apart, but not all: then what was left counts, whatever a second one has done. A
+    /// detach that refuses leaves the attachment whole, with its map and its sessions.
+    pub fn stopped_half_way(&self) -> bool {
+        let (Some(_), Some(out)) = (&self.retry, &self.handed_out) else { return false };
+        let there = |kind: &str| self.leftovers.get(kind).copied().unwrap_or_default();
+        let whole = there("sessions") >= out.paths
+            && there("scsi_devices") >= out.paths
+            && there("maps") >= usize::from(out.map);
+        !whole && !is_clean(&self.leftovers)
+    }
+
     /// Whether nothing was, but for lines in multipath's list of WWIDs: they grow, and harm nobody.
     pub fn clean(&self) -> bool {
         is_clean(self.left())
@@ -225,11 +237,13 @@ impl Run {
         self.calls().any(|call| matches!(call.outcome, Outcome::Killed | Outcome::Died))
     }
 
-    /// Whether a fault that is done by hand was not: what came out of the run says nothing of it.
+    /// Whether a fault that is done by hand was not, or not before the attach was over: what came out of the run says nothing of it.
     pub fn missed(&self) -> bool {
         match self.fault() {
             Fault::CallerKilled => !self.cut_off.as_ref().is_some_and(|cut| cut.outcome == Outcome::Killed),
-            Fault::IscsidKilled | Fault::MultipathdStopped => self.struck.is_none(),
+            Fault::IscsidKilled | Fault::MultipathdStopped => {
+                self.struck.is_none_or(|struck| struck >= self.attach.seconds)
+            }
             Fault::DirtyAllDead => self.attached() && self.struck.is_none(),
             _ => false,
         }
@@ -244,6 +258,37 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn detach_failed(leftovers: &str) -> Run {
+        let ok = r#""outcome":"ok","seconds":1"#;
+        serde_json::from_str(&format!(
+            r#"{{"cell":"lio/one-iqn/multipath/attach/iscsid-killed","contender":"os-brick","seed":7,"struck":0.5,
+            "versions":{{"kernel":"","open_iscsi":"","multipath_tools":"","contender":""}},"attach":{{{ok}}},
+            "handed_out":{{"map":true,"paths":2,"paths_later":2,"right_volume":true}},
+            "detach":{{"outcome":"failed","seconds":1}},"leftovers":{leftovers},
+            "retry":{{"detach":{{{ok}}},"leftovers":{{}}}}}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_detach_that_refuses_leaves_all_of_it() {
+        let whole = r#"{"maps":1,"sessions":2,"scsi_devices":2,"node_records":2,"wwids":1}"#;
+        assert!(!detach_failed(whole).stopped_half_way());
+        for part in [r#"{"sessions":2}"#, r#"{"maps":1,"sessions":1,"scsi_devices":1}"#, r#"{"maps":1}"#] {
+            assert!(detach_failed(part).stopped_half_way(), "{part}");
+            assert!(detach_failed(part).clean(), "what a second detach did is another question");
+        }
+        assert!(!detach_failed(r#"{"wwids":1}"#).stopped_half_way());
+    }
+
+    #[test]
+    fn what_strikes_after_the_attach_is_over_has_missed_it() {
+        let run = detach_failed("{}");
+        assert!(!run.missed());
+        assert!(Run { struck: Some(1.5), ..run.clone() }.missed());
+        assert!(Run { struck: None, ..run }.missed());
+    }
 
     #[test]
     fn a_run_is_a_line() {

@@ -19,6 +19,8 @@ pub struct Summary {
     pub maps: usize,
     /// In how many something was left on the host after the last detach, or after an attach that failed.
     pub left: usize,
+    /// In how many a detach failed and left a part of the attachment, whatever a second one did.
+    pub half_way: usize,
     /// In how many a line was left in multipath's list of WWIDs.
     pub wwids: usize,
     /// In how many the device was of another volume.
@@ -65,6 +67,7 @@ impl Summary {
         let is = usize::from;
         self.runs += 1;
         self.left += is(!run.clean());
+        self.half_way += is(run.stopped_half_way());
         self.wwids += is(run.left().contains_key(WWIDS));
         self.whole += is(whole(run));
         self.hung += is(run.hung());
@@ -99,9 +102,9 @@ impl Summary {
 /// Whether all of it succeeded: the right volume, with no disk of another, was written, read and detached, and the target has it.
 fn whole(run: &Run) -> bool {
     let written = |data: &Data| {
-        data.not_written.is_none() && data.read_back != Some(false) && data.on_target == Some(true)
+        data.not_written.is_none() && data.read_back == Some(true) && data.on_target == Some(true)
     };
-    let right = |out: &HandedOut| out.right_volume != Some(false) && !out.stale;
+    let right = |out: &HandedOut| out.right_volume == Some(true) && !out.stale;
     run.attach.ok()
         && run.handed_out.as_ref().is_some_and(right)
         && run.data.as_ref().is_some_and(written)

@@ -42,6 +42,7 @@ pub fn alarms(summary: &Summary) -> String {
         alarm(summary.differs, "something else read back"),
         alarm(summary.lost_silently, "data lost silently"),
         alarm(summary.lost - summary.lost_silently, "data lost, and told"),
+        alarm(summary.half_way, "a part left by a detach that failed"),
         alarm(summary.hung, "hung"),
         alarm(summary.missed, "the fault did not strike"),
     ];
