@@ -33,11 +33,19 @@ works_again() {
     no_leftovers
 }
 
+# A logout that iscsid does not live to finish nobody can finish (docs/findings.md): where iscsid goes in a disconnect, that stands still
+# meanwhile, and one that is at its logouts already came too late to be troubled: then $late says so.
 troubled() { # VERB SECONDS DAEMON HOW EVENT
     step "$3 is $4 in a $1 after $5"
     begin "$1" 1 --deadline "${2}s"
     tells "$5"
-    trouble "$3" "$4"
+    late=
+    if [ "$1-$3" = disconnect-iscsid ]; then
+        kill -STOP "$running" 2>/dev/null || :
+        ! told path_logging_out || late=1
+    fi
+    [ -n "$late" ] || trouble "$3" "$4"
+    kill -CONT "$running" 2>/dev/null || :
     ended "$2"
     truthful
 }
@@ -49,9 +57,13 @@ in_connect() { # DAEMON HOW EVENT
 }
 
 in_disconnect() { # DAEMON HOW EVENT
-    connect_all 1
-    troubled disconnect 90 "$@"
-    [ "$code" = 0 ] || disconnect 1
+    for _ in 1 2 3 4 5; do
+        connect_all 1
+        troubled disconnect 90 "$@"
+        [ "$code" = 0 ] || disconnect 1
+        [ -n "$late" ] || break
+    done
+    [ -z "$late" ] || fail "every disconnect was at its logouts before it could be troubled"
     works_again
 }
 
@@ -70,7 +82,7 @@ for daemon in iscsid multipathd; do
     for stage in path_logging_in path_logged_in device_appeared; do
         in_connect $daemon killed $stage
     done
-    # A logout that iscsid does not live to finish nobody can finish (docs/findings.md): not those stages for iscsid.
+    # Not those stages in which iscsid is at work.
     for stage in flushing map_removing $([ $daemon = iscsid ] || echo device_deleting path_logging_out); do
         in_disconnect $daemon killed $stage
     done

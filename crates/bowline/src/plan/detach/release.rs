@@ -13,6 +13,9 @@ use crate::sabotage::{met, sabotaged};
 /// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
 const RELEASE_TRIES: u32 = 8;
 
+/// While a release is under way, what a scan brings in is looked for this often. Most releases are over sooner.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
+
 /// multipathd's memory and the wwids file keep nothing of the volume (C9).
 pub(super) fn forget(goal: &Detach, view: &View<'_>, draft: &mut Draft) {
     if sabotaged!(KeepWwid) {
@@ -87,7 +90,11 @@ pub(super) fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &m
             met!(Unclaimed);
         }
         if mine || (!view.claims.contains_key(endpoint) && served_us() && !view.ledger.succeeded(&step)) {
-            draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500));
+            if draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500)) {
+                // A session that was lost may come back before it is logged out of, and a scan below it come to its end: of what that brings in
+                // a map would stay, and only while its disk is there does it tell whose it is.
+                draft.look_again(view.now + SEEN_WITHIN);
+            }
         }
     }
 }
