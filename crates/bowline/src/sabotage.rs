@@ -157,8 +157,6 @@ mod state {
             FailReaders,
             /// Openers that pass by.
             PassersBy,
-            /// A map that is made anew while it goes.
-            Forming,
             /// D8: a used map's disks go by force.
             TakenByForce,
             /// Disks without a map are flushed.
