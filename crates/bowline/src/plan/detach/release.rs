@@ -89,12 +89,12 @@ pub(super) fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &m
         if !mine && !view.claims.contains_key(endpoint) && served_us() {
             met!(Unclaimed);
         }
-        if mine || (!view.claims.contains_key(endpoint) && served_us() && !view.ledger.succeeded(&step)) {
-            if draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500)) {
-                // A session that was lost may come back before it is logged out of, and a scan below it come to its end: of what that brings in
-                // a map would stay, and only while its disk is there does it tell whose it is.
-                draft.look_again(view.now + SEEN_WITHIN);
-            }
+        let owed =
+            mine || (!view.claims.contains_key(endpoint) && served_us() && !view.ledger.succeeded(&step));
+        if owed && draft.want(view, step, RELEASE_TRIES, Duration::from_millis(500)) {
+            // A session that was lost may come back before it is logged out of, and a scan below it come to its end: of what that
+            // brings in a map would stay, and only while its disk is there does it tell whose it is.
+            draft.look_again(view.now + SEEN_WITHIN);
         }
     }
 }
