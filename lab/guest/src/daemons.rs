@@ -61,7 +61,7 @@ impl Daemon {
                 return Ok(());
             }
         }
-        Err(Failure::new(format!("{self:?} does not end")))
+        Err(Failure::new(format!("{self:?} does not end{}", self.whereabouts())))
     }
 
     /// Stops it, and starts it anew.
@@ -81,6 +81,7 @@ impl Daemon {
         }
         let moving = || processes_in(|name, state| name == self.name() && !matches!(state, 'T' | 'Z'));
         wait_for(&format!("{self:?} to stand still"), || moving().is_empty())
+            .map_err(|failure| Failure::new(format!("{failure}{}", self.whereabouts())))
     }
 
     /// Lets it go on; nothing where it does.
@@ -100,6 +101,24 @@ impl Daemon {
                 sockets.contains(ISCSID_SOCKET) && !self.pids().is_empty()
             }
         }
+    }
+
+    /// Where in the kernel its processes are: a signal waits until they come out of it.
+    fn whereabouts(self) -> String {
+        let of = |pid: Pid| {
+            let read = |file: &str| {
+                fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default()
+            };
+            let stat = read("stat");
+            let state = name_and_state(&stat).map_or('?', |(_, state)| state);
+            let calls = read("stack")
+                .lines()
+                .filter_map(|line| line.split_whitespace().nth(1))
+                .collect::<Vec<_>>()
+                .join(" < ");
+            format!("; process {} is in state {state}: {calls}", pid.as_raw_nonzero())
+        };
+        self.pids().into_iter().map(of).collect()
     }
 
     fn pids(self) -> Vec<Pid> {
