@@ -53,11 +53,12 @@ impl Daemon {
     /// Stops it, and returns when it is gone.
     pub fn stop(self) -> Result<(), Failure> {
         for signal in [Signal::TERM, Signal::KILL] {
-            let pids = self.pids();
-            for &pid in &pids {
-                let _ = kill_process(pid, signal);
-            }
-            if wait_while(Duration::from_secs(5), || !self.pids().is_empty()) {
+            let told = || {
+                let pids = self.pids();
+                signal_all(&pids, signal);
+                !pids.is_empty()
+            };
+            if wait_while(Duration::from_secs(5), told) {
                 return Ok(());
             }
         }
@@ -72,23 +73,22 @@ impl Daemon {
 
     /// Stops it in its tracks (SIGSTOP): it lives, holds its sockets, and answers nobody.
     pub fn freeze(self) -> Result<(), Failure> {
-        let pids = self.pids();
-        if pids.is_empty() {
+        if self.pids().is_empty() {
             return Err(Failure::new(format!("{self:?} does not run")));
         }
-        for pid in pids {
-            kill_process(pid, Signal::STOP).context(|| format!("cannot freeze {self:?}"))?;
-        }
-        let moving = || processes_in(|name, state| name == self.name() && !matches!(state, 'T' | 'Z'));
-        wait_for(&format!("{self:?} to stand still"), || moving().is_empty())
+        // Told until it does: on Debian 13 one of iscsid's two processes was seen at its poll a minute after a first signal.
+        let stands_still = || {
+            let moving = processes_in(|name, state| name == self.name() && !matches!(state, 'T' | 'Z'));
+            signal_all(&moving, Signal::STOP);
+            moving.is_empty()
+        };
+        wait_for(&format!("{self:?} to stand still"), stands_still)
             .map_err(|failure| Failure::new(format!("{failure}{}", self.whereabouts())))
     }
 
     /// Lets it go on; nothing where it does.
     pub fn thaw(self) {
-        for pid in self.pids() {
-            let _ = kill_process(pid, Signal::CONT);
-        }
+        signal_all(&self.pids(), Signal::CONT);
     }
 
     /// Whether it does its work: multipathd answers on its socket, iscsid has bound its own.
@@ -130,6 +130,13 @@ impl Daemon {
             Self::Multipathd => "multipathd",
             Self::Iscsid => "iscsid",
         }
+    }
+}
+
+/// One that has ended meanwhile needs none.
+fn signal_all(pids: &[Pid], signal: Signal) {
+    for pid in pids {
+        let _ = kill_process(*pid, signal);
     }
 }
 
