@@ -1,7 +1,8 @@
 #!/bin/bash
-# A connect that gets SIGTERM, SIGINT or SIGHUP in the middle undoes what it did, and says that it did not attach.
+# A connect that gets SIGTERM, SIGINT or SIGHUP in the middle undoes what it did, and says that it did not attach; a
+# disconnect that gets SIGINT says truly what it has done.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: C1
+# proves: C1 D9
 # limit: 120s
 . /lab/lib.sh
 
@@ -26,3 +27,13 @@ interrupt TERM a_record
 interrupt INT a_session
 interrupt TERM a_map
 interrupt HUP a_session
+
+step "INT in a disconnect: what it says is so, and the next one ends it"
+connect_all 1
+begin disconnect 1
+tells flushing
+kill -INT "$running" 2>/dev/null || :
+ended 30
+truthful
+disconnect 1
+no_leftovers

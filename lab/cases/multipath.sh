@@ -1,7 +1,7 @@
 #!/bin/bash
 # A volume behind four portals becomes a map of four paths; after disconnect nothing of it is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: C3 C8 C9 C12 C13 C15 D1 D3 D4 D14 B10
+# proves: C3 C8 C9 C12 C13 C15 D1 D3 D4 D5 D14 B10
 # limit: 90s
 # any target
 . /lab/lib.sh
@@ -26,11 +26,19 @@ for event in path_logging_in path_logged_in device_appeared path_joined; do
 done
 
 device=$(field .device_node)
+disks=$(field '[.paths[] | {key: .portal, value: .device}] | from_entries | tojson')
 write_pattern "$device" one
 verify_pattern "$device" one
-disconnect 1
+progress=json disconnect 1 2>/tmp/events
 expect_json '.outcome == "clean" and .leftovers == []'
 no_leftovers
+
+step "the disks went side by side, and no session before its disk was gone"
+when() { echo "([.[] | select(.event == \"$1\") | .at])"; }
+expect_events "$(when device_deleting) as \$begun | $(when device_gone) as \$gone |
+    (\$begun | length) == 4 and (\$gone | length) == 4 and (\$begun | max) <= (\$gone | min)"
+expect_events ". as \$all | [.[] | select(.event == \"path_logging_out\")] | length == 4 and all(.[]; . as \$out |
+    $disks[.endpoint.portal] as \$disk | any(\$all[]; .event == \"device_gone\" and .device == \$disk and .at <= \$out.at))"
 
 step "what was written is on the target"
 connect 1

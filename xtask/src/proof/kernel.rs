@@ -51,7 +51,7 @@ impl Kernel {
         for campaign in &lab::CAMPAIGNS {
             let lines = results(&campaign.file())?;
             failed.extend(failures(lines.as_deref().unwrap_or_default(), campaign.name));
-            elsewhere.push(told(campaign.name, lines));
+            elsewhere.push(told(campaign.name, lines.unwrap_or_default(), &campaign.cases()?, &now));
         }
         Ok(Self { cases, ran, elsewhere, failed })
     }
@@ -104,12 +104,25 @@ fn failures(lines: &[Line], campaign: &str) -> BTreeSet<String> {
     failed.map(|line| format!("{} of {campaign}", line.case)).collect()
 }
 
-/// How a campaign went, in a line.
-fn told(campaign: &str, lines: Option<Vec<Line>>) -> String {
-    let Some(lines) = lines else { return format!("`make soak`, {campaign}: not run.\n") };
-    let failed: Vec<&str> = lines.iter().filter(|line| !line.passed).map(|line| line.case.as_str()).collect();
-    let but = if failed.is_empty() { String::new() } else { format!("; failed: {}", failed.join(", ")) };
-    format!("`make soak`, {campaign}: {} of {} passed{but}.\n", lines.len() - failed.len(), lines.len())
+/// How a campaign of such cases went, in a line: what has not run, or ran with other sources than there are now, has not passed.
+fn told(campaign: &str, lines: Vec<Line>, cases: &[String], now: &dyn Fn(&str) -> Option<String>) -> String {
+    if lines.is_empty() {
+        return format!("`make soak`, {campaign}: not run.\n");
+    }
+    let of = |name: &String| lines.iter().find(|line| line.case == *name);
+    let is_now = |line: &Line| line.sources == now(&line.case);
+    let named = |what: &str, which: &dyn Fn(Option<&Line>) -> bool| {
+        let names: Vec<&str> = cases.iter().filter(|name| which(of(name))).map(String::as_str).collect();
+        if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
+    };
+    let passed = cases.iter().filter(|name| of(name).is_some_and(|line| line.passed && is_now(line))).count();
+    format!(
+        "`make soak`, {campaign}: {passed} of {} passed{}{}{}.\n",
+        cases.len(),
+        named("failed", &|line| line.is_some_and(|line| !line.passed)),
+        named("passed with older sources", &|line| line.is_some_and(|line| line.passed && !is_now(line))),
+        named("not run", &|line| line.is_none()),
+    )
 }
 
 #[cfg(test)]
@@ -149,9 +162,14 @@ mod tests {
 
     #[test]
     fn a_campaign_in_a_line() {
-        assert_eq!(told("all", None), "`make soak`, all: not run.\n");
+        let (cases, now) = (["smoke".to_owned(), "force".to_owned()], |_: &str| Some("now".to_owned()));
+        let told = |lines: &[Line]| told("all", lines.to_vec(), &cases, &now);
+        assert_eq!(told(&[]), "`make soak`, all: not run.\n");
         assert_eq!(failures(&[line(true), line(false)], "a run"), ["smoke of a run".to_owned()].into());
-        assert_eq!(told("all", Some(vec![line(true)])), "`make soak`, all: 1 of 1 passed.\n");
-        assert_eq!(told("all", Some(vec![line(false)])), "`make soak`, all: 0 of 1 passed; failed: smoke.\n");
+        assert_eq!(told(&[line(true)]), "`make soak`, all: 1 of 2 passed; not run: force.\n");
+        assert_eq!(told(&[line(false)]), "`make soak`, all: 0 of 2 passed; failed: smoke; not run: force.\n");
+        let older = Line { sources: Some("then".into()), ..line(true) };
+        let text = "`make soak`, all: 0 of 2 passed; passed with older sources: smoke; not run: force.\n";
+        assert_eq!(told(&[older]), text);
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use lab_wire::Target;
+use lab_wire::{Failure, Target};
 
 use super::CasesArgs;
 use crate::lab::{Stop, Suite};
@@ -37,6 +37,12 @@ pub const CAMPAIGNS: [Campaign; 4] = [
 ];
 
 impl Campaign {
+    /// The names of its cases.
+    pub fn cases(&self) -> Result<Vec<String>, Failure> {
+        let chosen = CasesArgs::of(self.suite, self.target, self.soak).choose(super::all()?)?;
+        Ok(chosen.into_iter().map(|case| case.name).collect())
+    }
+
     /// Below the repository: what `cargo xtask proof` reads.
     pub fn file(&self) -> String {
         format!("{}.json", super::results_of(self.suite, self.target, self.soak))
