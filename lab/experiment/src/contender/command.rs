@@ -145,7 +145,8 @@ fn ended(children: &mut [Child], limit: Instant) -> Result<(Vec<Option<i32>>, Op
             for (child, memory) in children.iter().zip(&mut memory) {
                 *memory = with_helper(child.id()).max(*memory);
             }
-            look_next = Instant::now() + LOOK_AT_MEMORY;
+            // As often for all of them together as for one, so that looking costs many no more than it costs few.
+            look_next = Instant::now() + LOOK_AT_MEMORY * u32::try_from(children.len()).unwrap_or(1);
         }
         for (child, end) in children.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
             *end = child.try_wait().context(|| "cannot wait for bowline")?;
