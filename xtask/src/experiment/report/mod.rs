@@ -17,7 +17,7 @@ use lab_wire::{Backend, Context, Failure, Target};
 
 use self::chart::{Series, Share};
 use self::goals::Goal;
-use self::summary::{Spread, Summary};
+use self::summary::{Spread, Summary, as_f64};
 use self::table::{alarms, of, spread, table};
 use super::matrix;
 use crate::lab::repository;
@@ -236,7 +236,7 @@ fn seven_drop_cases(data: &Data<'_>) -> String {
                 let rates: Option<Vec<f64>> = drops()
                     .map(|fault| {
                         let one = data.get(in_setting(MAIN, work, fault), *contender)?;
-                        Some(share_of(one.whole, one.runs))
+                        Some(as_f64(one.whole as u64) / as_f64(one.runs as u64))
                     })
                     .collect();
                 rates.map(|rates| 100.0 * rates.iter().sum::<f64>() / 7.0)
@@ -259,12 +259,6 @@ fn seven_drop_cases(data: &Data<'_>) -> String {
          succeeds):\n\n{}\n",
         table(&["by", "create", "attach"], &rows)
     )
-}
-
-fn share_of(count: usize, of: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "counts of runs are far below 2^52")]
-    let share = count as f64 / of.max(1) as f64;
-    share
 }
 
 fn heading(work: Work) -> &'static str {

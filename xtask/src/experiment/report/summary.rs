@@ -111,7 +111,8 @@ fn whole(run: &Run) -> bool {
         && run.detach.as_ref().is_some_and(Step::ok)
 }
 
-fn as_f64(number: u64) -> f64 {
+/// A count or a size as it is reckoned with.
+pub fn as_f64(number: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "counts and sizes of this experiment are far below 2^52")]
     let float = number as f64;
     float
