@@ -166,7 +166,8 @@ in the same guest, and then carried on to faults that nobody tests. This file an
 ## What a run is
 
 A host with open-iscsi, multipathd (`find_multipaths no`, else Debian's configuration) and udev in a virtual machine; a
-target behind four portals, each on a network of its own. A run begins on a host that is proven clean: no session, node record,
+target behind four portals, each on a network of its own. With this setting multipathd makes a map of every disk, so that a *single* path is
+handed out as a map of one path, or as the disk beneath it. A run begins on a host that is proven clean: no session, node record,
 disk, map or program of anybody. Then the fault is put in force, and the contender attaches the volume. The paths are
 counted at its return and 10 s later; the device is read, to see that it is the volume that was asked for. Then data
 is written past the page cache, synced, and read back: 2 MiB for *create*, 256 KiB for *attach*. Then the contender
@@ -196,7 +197,8 @@ const CANNOT_SAY: &str = "\
   what the neighbour does. Ratios between contenders mean something, seconds do not.
 - Loss is random on each packet that arrives, as in the original experiment. Real networks lose packets in bursts.
 - Ten runs without a failure mean, with 95 % confidence, a rate of failure below 26 %; forty runs, below 7 %. Most cells outside the
-  main table have three of bowline and one of os-brick: they show that something happens, not how often.
+  main table have three of bowline and one of os-brick: they show that something happens, not how often. The first run of bowline in most
+  cells was made in a campaign of bowline alone; all others are shuffled among those of the other contenders.
 - Data is synced by whoever writes it, and the close of its last user writes back the rest, so that a detach finds nothing to flush unless the paths
   are dead. What a detach's flush is worth shows where all portals are dead while data is under way.
 - A SIGKILL of iscsid or of the caller, or the end of multipathd, happens at a moment that is aimed at from outside: the data says when it struck.
