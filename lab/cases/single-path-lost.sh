@@ -33,7 +33,7 @@ late() {
 refuses() {
     timed expect_exit 5 disconnect 1 --flush-timeout 4s --deadline 30s
     [ "$took" -le 31000 ] || fail "expected the end by 30 s, saw it after $took ms"
-    # Of a disk nobody can say who still writes to it: the kernel does not count.
+    # Of a disk the kernel does not tell how often it is open, so a last close gets the same sentence (docs/findings.md).
     expect_json '.error.kind == "refused" and .error.leftovers == [] and (.error.message | contains("cannot reach the target"))'
     expect_same "the host" "$before" "$(kept)"
 }
