@@ -3,7 +3,7 @@
 # cache is detached without a trace; no data is lost.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D2 D7 D8 D11 D13 B7
-# limit: 240s
+# limit: 480s
 . /lab/lib.sh
 
 step "volume 4 has a write-back cache, so a flush has to reach the target"
@@ -17,9 +17,13 @@ unreachable() {
     before=$(kept)
     lab drop 100%
     began=$SECONDS
-    expect_exit 5 disconnect 4 --flush-timeout 4s --deadline 30s
+    progress=json expect_exit 5 disconnect 4 --flush-timeout 4s --deadline 30s 2>/tmp/events
     [ $((SECONDS - began)) -le 31 ] || fail "expected the end by 30 s, saw it after $((SECONDS - began)) s"
     expect_json '.error.kind == "refused" and (.error.message | contains("cannot reach the target")) and .error.leftovers == []'
+    # Three tries of 4 s, and before the second a pause of 1 s at least, before the third of 2.
+    expect_json 'any(.error.causes[]; contains("tried 3 times"))'
+    expect_events '[.[] | select(.event == "flushing") | .at] as [$first, $second, $third, $fourth]
+        | $fourth == null and $second - $first >= 5 and $third - $second >= 6'
     expect_same "the host" "$before" "$(kept)"
 }
 unreachable cached
@@ -33,7 +37,8 @@ disconnect 4
 
 step "with force it goes all the same, and the answer says what that may cost"
 unreachable forced
-disconnect 4 --force --flush-timeout 4s --deadline 60s
+progress=json disconnect 4 --force --flush-timeout 4s --deadline 60s 2>/tmp/events
+expect_events '[.[] | select(.event == "flushing")] | length == 1'
 expect_json '.outcome == "data_may_be_lost" and (.warnings | length) > 0'
 no_leftovers
 lab heal
