@@ -15,8 +15,16 @@ iscsiadm -m node -T "$iqn" -p "$(portal 2)" --logout >/dev/null
 three_gone() { [ "$(host '.scsi_devices | length')" = 2 ]; }
 wait_until 20 "two devices were gone" three_gone
 
+step "connect says which two are away, and changes nothing"
 connect 1
-expect_json ".id == \"$id\""
+expect_json ".id == \"$id\" and .changed == false"
+expect_json '[.paths[] | select(.state == "active") | .portal] == ["10.0.3.2:3260", "10.0.4.2:3260"]'
+expect_json '[.failed_paths[].portal] == ["10.0.1.2:3260", "10.0.2.2:3260"] and all(.failed_paths[]; .reason != "")'
+field '.failed_paths[] | "\(.portal): \(.reason)"'
+step "and whoever it leaves behind brings them back"
+map=$(field .map)
+wait_until 20 "all four paths were in the map" active 4
+wait_until 5 "the finisher ended" no_finisher
 verify_pattern "$(field .device_node)" paths
 disconnect 1
 expect_json '.outcome == "clean"'
