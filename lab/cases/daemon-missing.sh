@@ -2,7 +2,7 @@
 # Without multipathd or iscsid a host cannot attach: exit code 6 names which, and nothing is touched.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1
-# limit: 90s
+# limit: 180s
 . /lab/lib.sh
 
 for daemon in multipathd iscsid; do

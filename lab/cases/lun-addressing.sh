@@ -3,7 +3,7 @@
 # that the target has there. What is no LUN is refused by the name of its key.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C12
-# limit: 180s
+# limit: 300s
 # soak
 . /lab/lib.sh
 

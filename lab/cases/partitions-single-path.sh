@@ -2,7 +2,7 @@
 # The same without multipath: the kernel's own partitions of a disk.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D1 D7 D14
-# limit: 120s
+# limit: 300s
 # soak
 . /lab/lib.sh
 
