@@ -15,8 +15,11 @@ in_connect() { # PORTALS EVENT
     # shellcheck disable=SC2086 # portals are words
     lab drop 100% $1
     ended 80
-    lab heal
+    # The answer has to be true while they are dead: healed, a login that was left behind might come and be gone again.
+    # Only a map that was handed out as its last path died has to wait for them to be read.
+    [ "$code$1" != "01 2 3 4" ] || lab heal
     truthful
+    lab heal
     [ "$code" = 0 ] || [ "$code$1" = "31 2 3 4" ] || fail "expected a map of the living paths, or a clean host"
     if [ "$code" = 0 ]; then
         write_pattern "$(field .device_node)" "$2"
