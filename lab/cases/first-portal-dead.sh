@@ -7,9 +7,11 @@
 # any target
 . /lab/lib.sh
 
-# How often which portal was tried, as "PORTAL TRIES". 90 of the 120 s are for the four portals one after another, so each has time for
-# two logins.
-tried() { jq -rs 'map(select(.event == "path_logging_in").endpoint.portal) | group_by(.)[] | "\(.[0]) \(length)"' /tmp/events; }
+# How often which portal was tried, as "PORTAL TRIES". 90 of the 120 s are for the four portals one after another, so each has
+# time for two logins.
+tried() {
+    jq -rs 'map(select(.event == "path_logging_in").endpoint.portal) | group_by(.)[] | "\(.[0]) \(length)"' /tmp/events
+}
 expect_tried() { # PORTAL TRIES…
     local expected
     expected=$(printf '10.0.%s.2:3260 %s\n' "$@")
@@ -17,7 +19,9 @@ expect_tried() { # PORTAL TRIES…
 }
 # A portal's failure is told once, by the last of its tries.
 expect_told_once() { # PORTAL…
-    expect_events "[.[] | select(.event == \"path_failed\") | .endpoint.portal] == $(printf '10.0.%s.2:3260\n' "$@" | jq -Rn '[inputs]')"
+    local expected
+    expected=$(printf '10.0.%s.2:3260\n' "$@" | jq -Rn '[inputs]')
+    expect_events "[.[] | select(.event == \"path_failed\") | .endpoint.portal] == $expected"
 }
 
 lab drop 100% 1
