@@ -3,7 +3,7 @@
 # root may read: no argument or environment of a program, no answer, progress, state or log has one.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 B8
-# limit: 180s
+# limit: 300s
 . /lab/lib.sh
 
 # What earlier cases have left there is none of this one's.

@@ -2,7 +2,7 @@
 # A target that asks who logs in: with name and secret all paths come, by multipath and by a single path; without them, none.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C1
-# limit: 120s
+# limit: 180s
 . /lab/lib.sh
 
 connection 1 >/dev/null

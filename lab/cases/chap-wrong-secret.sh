@@ -3,7 +3,7 @@
 # shown: in no argument or environment of a program, answer, progress, state or log; nothing is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C18 B8
-# limit: 240s
+# limit: 300s
 . /lab/lib.sh
 
 # What earlier cases have left there is none of this one's.

@@ -3,7 +3,7 @@
 # it is clean all the same. A connect in whose middle one of them goes for good ends by its deadline and says truly what is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 D4 D9 B7
-# limit: 600s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # usual deadlines.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C3 D4 B7
-# limit: 600s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # A file system directly on the volume, its files not synced: unmounted and disconnected, all of it is there next time.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D1 D7
-# limit: 180s
+# limit: 240s
 # soak
 . /lab/lib.sh
 

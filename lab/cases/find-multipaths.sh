@@ -3,7 +3,7 @@
 # where the host maps that too, its map is what is returned, with a note, also when the first portal is dead.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C3 C14 D1
-# limit: 400s
+# limit: 420s
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # read back and disconnected: the map is made, the data is right, nothing is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 C3 D3 D4 B1
-# limit: 900s
+# limit: 25m
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # another command, as long as the deadline is not over.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B1 B2
-# limit: 600s
+# limit: 30m
 # soak
 . /lab/lib.sh
 

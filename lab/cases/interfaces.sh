@@ -4,7 +4,7 @@
 # this host has not, is named in the error, and nothing is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 C1 D4
-# limit: 240s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # disconnect that gets SIGINT says truly what it has done.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 D9
-# limit: 120s
+# limit: 180s
 . /lab/lib.sh
 
 interrupt() { # SIGNAL CONDITION…: sent as soon as the condition holds

@@ -2,7 +2,7 @@
 # Portals with IPv6 addresses: all paths make one map, a dead one is named and costs only itself, and all goes again.
 # lab: --family ipv6 --backend one-iqn --portals 4 --volumes 2
 # proves: C18 C3 B1 B2
-# limit: 150s
+# limit: 180s
 . /lab/lib.sh
 
 connect_all 1

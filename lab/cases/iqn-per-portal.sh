@@ -2,7 +2,7 @@
 # A target with another name behind each portal: four sessions to four targets make one map.
 # lab: --backend iqn-per-portal --portals 4 --volumes 2
 # proves: C3 C13 D4
-# limit: 90s
+# limit: 120s
 # any target
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # A connect or disconnect that is killed leaves nothing that the next one cannot finish: connect again works, so does disconnect.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B4
-# limit: 180s
+# limit: 240s
 . /lab/lib.sh
 
 killed_when() { # VERB CONDITION…

@@ -3,7 +3,7 @@
 # scanned for as often in both, and told once.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C4 C10
-# limit: 120s
+# limit: 360s
 # soak
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # A detach under heavy loss, while udev still reads the devices: it waits for the readers, and is clean.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D2 D4 D7 D13 B7
-# limit: 1200s
+# limit: 30m
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # told. A disconnect says so, and everything stays.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D7 D11
-# limit: 480s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # A logical volume upon a partition, of a map and of a disk: refused, and deactivated it goes.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D7
-# limit: 240s
+# limit: 360s
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # itself when the volume comes back, which is the host's wish: refused again, and with force it goes unless it is open.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D7 D8 D9
-# limit: 300s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

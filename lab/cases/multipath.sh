@@ -2,7 +2,7 @@
 # A volume behind four portals becomes a map of four paths; after disconnect nothing of it is left.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C3 C8 C9 C12 C13 C15 D1 D3 D4 D5 D14 B10
-# limit: 90s
+# limit: 120s
 # any target
 . /lab/lib.sh
 

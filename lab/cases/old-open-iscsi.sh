@@ -3,7 +3,7 @@
 # noticed and said; two volumes are attached all the same, and the last one out takes the LUNs nobody asked for along.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C15
-# limit: 240s
+# limit: 360s
 # soak
 . /lab/lib.sh
 

@@ -3,7 +3,7 @@
 # same again takes the rest.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D8 D9 K1
-# limit: 180s
+# limit: 240s
 # soak
 . /lab/lib.sh
 

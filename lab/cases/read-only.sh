@@ -3,7 +3,7 @@
 # as a single disk. A warning says so unless the controller did.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C18 D7
-# limit: 240s
+# limit: 15m
 # soak
 . /lab/lib.sh
 

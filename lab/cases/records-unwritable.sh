@@ -3,7 +3,7 @@
 # database, and leaves nothing; disconnect takes apart what it can, and names the records that stay. That they have a file system of their own alone is no reason to fail.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C1 D9
-# limit: 240s
+# limit: 300s
 # soak
 . /lab/lib.sh
 

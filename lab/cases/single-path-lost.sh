@@ -4,7 +4,7 @@
 # answer says what that may cost.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D2 D7 D8 D11 D13 C14 B7
-# limit: 400s
+# limit: 600s
 # soak
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # Without multipath the answer is one disk by one portal, flushed and gone after disconnect.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C14 C15 D1 D3
-# limit: 60s
+# limit: 120s
 # any target
 . /lab/lib.sh
 

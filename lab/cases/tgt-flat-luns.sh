@@ -3,7 +3,7 @@
 # exported without it.
 # lab: --target tgt --backend one-iqn --portals 4 --volumes 4
 # proves: C18
-# limit: 120s
+# limit: 240s
 # soak
 . /lab/lib.sh
 

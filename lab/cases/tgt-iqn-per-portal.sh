@@ -2,7 +2,7 @@
 # tgt with another name behind each portal: four targets, one identity, one map.
 # lab: --target tgt --backend iqn-per-portal --portals 4 --volumes 4
 # proves: C3 C13 D4
-# limit: 90s
+# limit: 120s
 # soak
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # Connecting twice gives the same attachment and changes nothing; one disconnect ends it, a second has nothing to do.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: C16 D15
-# limit: 60s
+# limit: 120s
 # any target
 . /lab/lib.sh
 

@@ -2,7 +2,7 @@
 # Of two volumes on one target one is detached; the other keeps sessions, map and data, and works on.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: D4
-# limit: 90s
+# limit: 120s
 # any target
 . /lab/lib.sh
 
