@@ -1,6 +1,7 @@
 #!/bin/bash
-# SIGTERM and SIGKILL at every step of a connect and of a disconnect: after each event that the verb tells of. Whatever
-# was left, connect and disconnect then work and leave nothing; a terminated connect leaves nothing by itself.
+# SIGTERM and SIGKILL at every step of a connect and of a disconnect, of a map and of a single path: after each event that an
+# undisturbed verb tells of. Whatever was left, connect and disconnect, or disconnect alone, then work and leave nothing; a
+# terminated connect leaves nothing by itself.
 # lab: --backend one-iqn --portals 4 --volumes 64
 # proves: B4 C1 D9 D15
 # limit: 50m
@@ -9,53 +10,108 @@
 
 # Two portals have every step that four have, in half of the time.
 file=$(connection 1 --portals 1,2)
-paths=2
 mkfifo /tmp/told
+at_end lab thaw multipathd
 
-# Sends the signal after event N of the verb; false when the verb ended before.
-ended_after() { # SIGNAL N VERB
-    local signal=$1 n=$2 verb=$3 seen=0 pid
-    bowline "$verb" "$file" --json --progress json >"$answer" 2>/tmp/told &
+attach() { connect 1 "${options[@]}"; }
+
+# The steps of an undisturbed verb, a line each: EVENT K, the K-th of that name. A step that is tried again is told of once
+# more, and is the same step.
+list_steps() { # VERB
+    local with=()
+    [ "$1" = disconnect ] || with=("${options[@]}")
+    begin "$1" 1 "${with[@]}"
+    if [ "$kind-$1" = map-connect ]; then
+        held_until_asked tells path_preparing
+        tells map_requested
+        lab thaw multipathd
+    fi
+    ended 60
+    [ $code = 0 ] || fail "$1: $(cat "$answer")"
+    truthful
+    jq -c 'del(.schema, .at)' /tmp/events | awk '!told[$0]++' | jq -r .event | awk '{ print $1, ++told[$1] }' >"/tmp/steps-$1"
+    cat "/tmp/steps-$1"
+}
+
+# multipathd makes the map by itself when it is quicker than we; so that it is asked for it, it stands still until then.
+held_until_asked() { # COMMAND…: returns early in the connect
+    "$@"
+    lab freeze multipathd
+}
+
+# Reads what the verb tells of until the step; false when it ended before.
+comes_to() { # EVENT K
+    local event=$1 k=$2 what
+    local -A steps=()
+    while read -r line <&3; do
+        # Without the time, as above.
+        what=${line#*,\"event\":}
+        [[ $what == "\"$event\""* ]] || continue
+        steps[$what]=1
+        [ ${#steps[@]} -lt "$k" ] || return 0
+    done
+    return 1
+}
+
+# Whether all that was told after that event was told with it, of the same look at the host: then the signal came after the
+# last step.
+was_over() { jq -se "all(.[]; .at - $(jq .at <<<"$line") < 0.02)" <<<"$later" >/dev/null; }
+
+# Sends the signal after a step of the verb.
+strike() { # SIGNAL VERB EVENT K
+    local signal=$1 verb=$2 event=$3 k=$4 with=() pid
+    [ "$verb" = disconnect ] || with=("${options[@]}")
+    step "$kind, $verb: $signal after $event $k"
+    bowline "$verb" "$file" --json --progress json "${with[@]}" >"$answer" 2>/tmp/told &
     pid=$!
     exec 3</tmp/told
-    while [ $seen -lt "$n" ] && read -r line <&3; do seen=$((seen + 1)); done
-    if [ $seen = "$n" ]; then
-        kill "-$signal" $pid 2>/dev/null || :
-        step "$verb: $signal after event $n: $(jq -r .event <<<"$line")"
-    fi
+    [ "$event" != map_requested ] || held_until_asked comes_to path_preparing 1
+    comes_to "$event" "$k" || fail "$verb ended before it told of $event $k: $(cat "$answer")"
+    kill "-$signal" $pid 2>/dev/null || :
+    [ "$event" != map_requested ] || lab thaw multipathd
     later=$(cat <&3)
     exec 3<&-
     code=0
     wait $pid || code=$?
-    [ $seen = "$n" ]
+    case $signal-$verb-$code in
+    KILL-*-137 | TERM-connect-3) ;;
+    *-0) [ "$signal-$verb" = TERM-disconnect ] || was_over || fail "it went on as if nothing had come: $later" ;;
+    TERM-disconnect-*) ;;
+    *) fail "exit code $code, and it told of: $later: $(cat "$answer")" ;;
+    esac
+    [ "$signal" = KILL ] || truthful
+    echo "$event $k" >>"/tmp/struck-$kind-$verb-$signal"
 }
 
-# Whether all that was told after that event was told with it, of the same look at the host: then the signal came after the last step.
-was_over() { jq -se "all(.[]; .at - $(jq .at <<<"$line") < 0.02)" <<<"$later" >/dev/null; }
-
-for signal in TERM KILL; do
-    n=1
-    while ended_after $signal $n connect; do
-        if [ $signal = TERM ]; then
-            # A signal that comes after the last step finds the volume attached.
-            [ $code = 3 ] || { [ $code = 0 ] && was_over; } ||
-                fail "expected exit code 3, saw $code and more events: $later: $(cat "$answer")"
-            verb=connect truthful
-        fi
-        connect 1
-        disconnect 1
-        no_leftovers
-        n=$((n + 1))
-    done
+# By turns: both have to find what was left.
+turn=0
+then_works() {
+    turn=$((turn + 1))
+    [ $((turn % 2)) = 0 ] || attach
     disconnect 1
-    connect 1
-    n=1
-    while ended_after $signal $n disconnect; do
-        [ $signal = KILL ] || verb=disconnect truthful
-        disconnect 1
-        no_leftovers
-        connect 1
-        n=$((n + 1))
+    no_leftovers
+}
+
+# So many steps have a connect and a disconnect.
+play() { # CONNECT DISCONNECT
+    local signal verb event k
+    list_steps connect
+    list_steps disconnect
+    for verb in connect disconnect; do
+        [ "$(wc -l <"/tmp/steps-$verb")" = "$1" ] || fail "expected $1 steps of a $verb of a $kind, saw $(cat "/tmp/steps-$verb")"
+        for signal in TERM KILL; do
+            while read -r event k <&4; do
+                [ $verb = connect ] || attach
+                strike $signal $verb "$event" "$k"
+                then_works
+            done 4<"/tmp/steps-$verb"
+            diff "/tmp/steps-$verb" "/tmp/struck-$kind-$verb-$signal" || fail "$signal did not strike every step of a $verb"
+        done
+        shift
     done
-done
-no_leftovers
+}
+
+kind=map options=(--min-paths 2) paths=2 maps=1
+play 14 12
+kind=disk options=(--single-path) paths=1 maps=0
+play 5 6
