@@ -1,28 +1,43 @@
 #!/bin/bash
 # A target that asks who logs in: with name and secret all paths come, by multipath and by a single path; without them, none.
+# The secret is nowhere but in open-iscsi's records.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: C18 C1
+# proves: C18 C1 B8
 # limit: 180s
 . /lab/lib.sh
 
+# What earlier cases have left there is none of this one's.
+find /tmp -type f -delete
+listen_to_iscsid
 connection 1 >/dev/null
 lab chap one-way
-lab connection 1 >/tmp/with-chap.json
+secrets=$(lab connection 1 | jq -r .data.auth_password)
+[ "$(wc -w <<<"$secrets")" = 1 ] || fail "expected one secret"
+
+traced() { # VERB [OPTION]…
+    lab connection 1 | secretly "$@" || fail "$1: $(cat "$answer" "/tmp/progress-$1")"
+    shows_no_secret "$1"
+}
+detached() {
+    traced disconnect
+    expect_json '.outcome == "clean"'
+    nowhere /etc "$nodes"
+    no_leftovers
+}
 
 step "the target means it"
 expect_exit 3 connect 1
 expect_json 'any(.error.causes[]; test("authenticat|authoriz"))'
 no_leftovers
 
-connect_all /tmp/with-chap.json
+traced connect --min-paths 4
 expect_json '([.paths[] | select(.state == "active")] | length) == 4 and .failed_paths == []'
+[ "$(grep -rlF "$secrets" "$nodes" | wc -l)" = 4 ] || fail "expected the secret in four records"
 write_pattern "$(field .device_node)" chap
-disconnect /tmp/with-chap.json
-expect_json '.outcome == "clean"'
-no_leftovers
+detached
 
 step "single path"
-connect /tmp/with-chap.json --single-path
+traced connect --single-path
+[ "$(grep -rlF "$secrets" "$nodes" | wc -l)" = 1 ] || fail "expected the secret in one record"
 verify_pattern "$(field .device_node)" chap
-disconnect /tmp/with-chap.json
-expect_json '.outcome == "clean"'
+detached

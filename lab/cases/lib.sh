@@ -197,20 +197,37 @@ truthful() {
 }
 
 # CHAP: a verb of which every program is recorded, and the places where none of the words in $secrets may be. The connection comes
-# by standard input, so that its file is not what is found.
+# by standard input, so that its file is not what is found. What it answers is JSON; with `spoken=plain`, words.
+# strace returns when the last process has ended that the verb has started, the finisher too.
 secretly() { # VERB [OPTION]…
-    local verb=$1 code=0
-    step "$* under strace"
+    local verb=$1 code=0 how=(--json --progress json)
+    [ -z "${spoken:-}" ] || how=(--progress "$spoken")
+    step "$* ${how[*]}, under strace"
     strace -f -v -qq -s 65536 -o "/tmp/trace-$verb" -e trace=execve \
-        bowline "$@" - --json --progress json >"$answer" 2>"/tmp/progress-$verb" || code=$?
+        bowline "$@" - "${how[@]}" >"$answer" 2>"/tmp/progress-$verb" || code=$?
     cp "$answer" "/tmp/answer-$verb"
     return $code
 }
 shows_no_secret() { # VERB
     grep -q 'execve.*iscsiadm' "/tmp/trace-$1" || fail "the trace shows no program"
+    # iscsid says something of every login that succeeds or is refused, and of every logout.
+    wait_until 10 "iscsid has written to the log since it was last searched" more_logged
+    logged=$(iscsids_lines)
     dmesg >/tmp/dmesg
     nowhere /tmp /root /var/lib/bowline /var/log /run/bowline /run/lock /run/udev
 }
+
+# What iscsid says goes to /tmp/syslog from now on: the guest has nobody else who listens. An iscsid that is started anew finds the
+# listener.
+listen_to_iscsid() {
+    busybox syslogd -n -O /tmp/syslog &
+    at_end "kill $! && rm -f /dev/log"
+    wait_until 10 "somebody listens for the log" test -S /dev/log
+    lab restart iscsid
+    logged=$(iscsids_lines)
+}
+iscsids_lines() { grep -c iscsid /tmp/syslog || :; }
+more_logged() { [ "$(iscsids_lines)" -gt "$logged" ]; }
 nowhere() { # PLACE…
     local found
     found=$(grep -rlF "$secrets" "$@" 2>/dev/null || :)
