@@ -220,6 +220,7 @@ shows_no_secret() { # VERB
 # What iscsid says goes to /tmp/syslog from now on: the guest has nobody else who listens. An iscsid that is started anew finds the
 # listener.
 listen_to_iscsid() {
+    : >/tmp/syslog
     busybox syslogd -n -O /tmp/syslog &
     at_end "kill $! && rm -f /dev/log"
     wait_until 10 "somebody listens for the log" test -S /dev/log

@@ -59,15 +59,28 @@ disconnect 1
 expect_json '.outcome == "clean"'
 no_leftovers
 
-step "one of them that somebody uses stays, with its session"
+step "one of them that somebody uses stays, with its session and record, and that is said"
 connect_all 1
 wait_until 60 "every LUN came in by each session" all_came
-disk=$(host '[.scsi_devices[] | select(.hctl | endswith(":0:0:9"))][0].block')
+hctl=$(host '[.scsi_devices[].hctl | select(endswith(":0:0:9"))][0]')
+disk=$(host ".scsi_devices[] | select(.hctl == \"$hctl\") | .block")
 exec 3<"/dev/$disk"
 disconnect 1
-expect_host '(.sessions | length) == 1 and (.scsi_devices | length) == 1'
+field '.warnings[]'
+expect_json '.outcome == "clean" and .leftovers == [] and (.warnings | length) == 1'
+expect_json ".warnings[0] | test(\"^session [0-9]+ to \") and contains(\"$disk ($hctl), in use: process $$ \")"
+expect_host "(.scsi_devices | map(.hctl)) == [\"$hctl\"] and (.sessions | length) == 1 and (.node_records | length) == 1"
+expect_host '.maps == [] and .wwids == [] and .attachments == [] and .claims == []'
+by_hand=$(field '.warnings[0] | capture("by `(?<command>[^`]*)`").command')
+
+step "nothing of bowline's is left, so it touches that session no more; it is ended as it was said"
 exec 3<&-
-lab clean
+stays=$(host .)
+disconnect 1
+expect_json '.outcome == "unchanged"'
+expect_same "the host" "$stays" "$(host .)"
+bash -ec "$by_hand"
+no_leftovers
 
 step "single path, and a connect that fails"
 connect 3 --single-path

@@ -1,9 +1,12 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
+use bowline_host::iscsi::Session;
+use bowline_host::openers::openers_of;
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
 use crate::cancel::Cancel;
+use crate::claims::{self, Claim};
 use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
@@ -14,7 +17,7 @@ use crate::plan::detach::{self, Detach};
 use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Disconnected, Outcome, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
-use crate::topology::{Scope, observe};
+use crate::topology::{Scope, SessionView, observe};
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -48,6 +51,7 @@ pub async fn disconnect(
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());
     let mut runner = Runner::new(host, &id, None, LoginPolicy::default(), options.flush_timeout, observer);
     let mut goal = goal(&target, journal.as_ref(), options);
+    let alone = used_alone(host, &goal.paths, &id)?;
     if let Some(mut journal) = journal {
         runner.resumes = journal.phase != Phase::Attached;
         if !runner.resumes {
@@ -65,7 +69,50 @@ pub async fn disconnect(
             return Err(broken_off(host, &mut runner, &goal, error));
         }
     };
-    conclude(host, &mut runner, &goal, pursuit, end, options).await
+    conclude(host, &mut runner, &goal, pursuit, end, options, &alone).await
+}
+
+/// Claims on sessions that bowline has made, and that nothing but this attachment uses.
+fn used_alone(host: &dyn Host, paths: &[WantedPath], id: &str) -> Result<Vec<Claim>, Error> {
+    let claims = claims::load_of(host, paths.iter().map(|path| &path.endpoint))?;
+    let is_alone = |claim: &Claim| claim.made_session && claim.users.iter().eq([id]);
+    Ok(claims.into_values().filter(is_alone).collect())
+}
+
+/// Of those, the sessions that stay although the last one is out, since something of others is below them (D4). bowline has
+/// given them up, and nobody else may know of them: so it is said what keeps each, and how it is ended.
+fn staying(host: &dyn Host, alone: &[Claim], seen: &Seen) -> Result<Vec<String>, Error> {
+    let mut told = Vec::new();
+    for claim in alone.iter().filter(|claim| !seen.claims.contains_key(&claim.endpoint)) {
+        let Some(SessionView { session, .. }) = seen.topology.session(&claim.endpoint) else { continue };
+        let below = used_below(host, session)?.join("; ");
+        let (sid, endpoint) = (session.sid, &session.endpoint);
+        let (iqn, portal, iface) = (&endpoint.iqn, &endpoint.portal, &endpoint.iface);
+        let by_hand = format!("iscsiadm -m node -T {iqn} -p {portal} -I {iface}");
+        let record = if claim.made_record { format!(" && {by_hand} -o delete") } else { String::new() };
+        told.push(format!(
+            "session {sid} to {endpoint} stays, since not all below it is of this volume: {below}; bowline has given it up: \
+             when nobody needs it, end it by `{by_hand} --logout{record}`"
+        ));
+    }
+    Ok(told)
+}
+
+/// The devices below a session, each with who uses it.
+fn used_below(host: &dyn Host, session: &Session) -> Result<Vec<String>, Error> {
+    let mut told = Vec::new();
+    for hctl in scsi::addresses(host)?.into_iter().filter(|hctl| hctl.host == session.scsi_host) {
+        told.push(match scsi::device(host, hctl)?.and_then(|device| device.block) {
+            None => format!("SCSI device {hctl}"),
+            Some(block) => {
+                let openers = openers_of(host, &block.name, block.number)?;
+                let users = openers.iter().filter(|opener| !opener.passes_by());
+                let device = format!("SCSI device {} ({hctl})", block.name);
+                users.fold(device, |told, user| format!("{told}, in use: {user}"))
+            }
+        });
+    }
+    Ok(told)
 }
 
 /// The host could not be observed, or the journal not be written: what is left is looked for once more (D9).
@@ -109,6 +156,7 @@ async fn conclude(
     pursuit: Pursuit,
     end: Moment,
     options: &DisconnectOptions,
+    alone: &[Claim],
 ) -> Result<Disconnected, Error> {
     let (seen, waiting) = match pursuit {
         Pursuit::Done(seen) => (seen, Vec::new()),
@@ -164,6 +212,7 @@ async fn conclude(
     if lost_write && runner.ledger.lost_writes().next().is_none() {
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
+    failures.extend(staying(host, alone, &seen)?);
     runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {

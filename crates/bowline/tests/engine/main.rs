@@ -295,6 +295,26 @@ fn d4_d9_a_scan_that_lands_while_its_session_is_released_leaves_nothing() {
     nothing_wrong(&host);
 }
 
+/// D4, D9: bowline gives up a session that others need, and says that it stays, why, and how it is ended.
+#[test]
+fn d4_d9_a_session_that_stays_for_others_is_told_of() {
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    host.state().model.strangers.insert(2);
+    let detached = detach(&host, &[1, 2]).unwrap();
+    assert_eq!((detached.outcome, detached.leftovers), (Outcome::Clean, vec![]));
+    let [warning] = &*detached.warnings else { panic!("{:?}", detached.warnings) };
+    assert!(warning.starts_with(&format!("session 2 to {IQN} at 10.0.0.2:3260 stays")), "{warning}");
+    let by_hand = format!("iscsiadm -m node -T {IQN} -p 10.0.0.2:3260 -I default");
+    let ends = format!("`{by_hand} --logout && {by_hand} -o delete`");
+    assert!(warning.contains("SCSI device 2:0:0:9;") && warning.ends_with(&ends), "{warning}");
+    assert_eq!(host.state().model.sessions, [2].into());
+    // It is not bowline's any more.
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(host.state().model.sessions, [2].into());
+    nothing_wrong(&host);
+}
+
 #[test]
 fn b10_a_person_sees_every_path_go_from_login_to_map() {
     let host = FakeHost::default();

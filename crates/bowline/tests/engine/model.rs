@@ -24,6 +24,8 @@ pub struct Model {
     pub records: BTreeMap<u8, BTreeMap<String, String>>,
     pub sessions: BTreeSet<u8>,
     pub disks: BTreeSet<u8>,
+    /// Below which sessions others have scanned for LUN 9 of the target.
+    pub strangers: BTreeSet<u8>,
     /// The paths of the volume's map.
     pub map: Option<BTreeSet<u8>>,
     pub wwid_on_file: bool,
@@ -92,6 +94,9 @@ impl Model {
             if self.map.as_ref().is_some_and(|paths| paths.contains(n)) {
                 file(format!("{block}/holders/dm-3/dev"), b"254:3\n");
             }
+        }
+        for n in &self.strangers {
+            file(format!("/sys/class/scsi_device/{n}:0:0:9/device/state"), b"running\n");
         }
         if self.map.is_some() {
             let block = "/sys/class/block/dm-3";
