@@ -8,10 +8,10 @@
 . /lab/lib.sh
 
 lab reject 2 4
-timed connect 1
+progress=json timed connect 1 2>/tmp/events
 echo "with two that refuse, connect took $took ms"
-# The map, and then the longest grace: the two are tried by iscsid for longer than that.
-[ "$took" -le 20000 ] || fail "expected no waiting for those that refuse, saw $took ms"
+# Measured from the first path in the map, so that it does not depend on how fast the machine is: the two are tried for longer.
+within_grace
 expect_json '([.failed_paths[].portal] | sort) == ["10.0.2.2:3260", "10.0.4.2:3260"]'
 expect_json 'all(.failed_paths[]; .reason | contains("log in"))'
 disconnect 1
