@@ -20,6 +20,26 @@ fn found(host: &FakeHost) -> Vec<String> {
     openers.iter().map(ToString::to_string).collect()
 }
 
+/// Of several devices, each has its own, also one that is gone; and every process is looked at once.
+#[test]
+fn several_are_asked_for_at_once() {
+    let host = host()
+        .file("/sys/class/block/sdb/dev", "8:16\n")
+        .file("/sys/class/block/sdb/size", "8\n")
+        .file("/sys/class/block/sdb/ro", "0\n")
+        .link("/proc/200/fd/3", "/dev/sdb")
+        .file("/proc/200/comm", "dd\n")
+        .link("/proc/300/fd/3", "/dev/sdb")
+        .link("/proc/300/fd/4", "/dev/dm-3")
+        .file("/proc/300/comm", "qemu\n");
+    let gone = ("sdc".parse().unwrap(), DevNumber { major: 8, minor: 32 });
+    let disk = ("sdb".parse().unwrap(), DevNumber { major: 8, minor: 16 });
+    let found = openers_of_each(&host, &[gone, disk, ("dm-3".parse().unwrap(), NUMBER)]).unwrap();
+    let told: Vec<String> =
+        found.iter().map(|all| all.iter().map(|one| format!("{one};")).collect()).collect();
+    assert_eq!(told, ["", "process 200 (dd);process 300 (qemu);", "process 300 (qemu);"]);
+}
+
 #[test]
 fn nobody_has_it_but_ourselves() {
     assert!(found(&host()).is_empty());
@@ -105,8 +125,9 @@ fn d7_udev_and_multipathd_pass_by_and_users_do_not() {
 proptest! {
     #[test]
     fn any_table_is_read(table in "\\PC*|([0-9]* [0-9]* [0-9:]* / /[a-z\\\\0-9]* - [a-z]* [/a-z]*\n)*") {
-        let meant = Meant { numbers: vec![NUMBER], nodes: vec!["/dev/dm-3".into()] };
-        drop(mount_points(&table, &meant).collect::<Vec<_>>());
+        let sought =
+            Sought { numbers: vec![NUMBER], nodes: vec!["/dev/dm-3".into()], ..Sought::default() };
+        drop(mount_points(&table, &sought).collect::<Vec<_>>());
         unescaped(&table);
     }
 }

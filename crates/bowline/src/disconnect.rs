@@ -1,7 +1,7 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
 use bowline_host::iscsi::Session;
-use bowline_host::openers::openers_of;
+use bowline_host::openers::openers_of_each;
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
@@ -100,17 +100,19 @@ fn staying(host: &dyn Host, alone: &[Claim], seen: &Seen) -> Result<Vec<String>,
 
 /// The devices below a session, each with who uses it.
 fn used_below(host: &dyn Host, session: &Session) -> Result<Vec<String>, Error> {
-    let mut told = Vec::new();
+    let (mut told, mut disks, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for hctl in scsi::addresses(host)?.into_iter().filter(|hctl| hctl.host == session.scsi_host) {
-        told.push(match scsi::device(host, hctl)?.and_then(|device| device.block) {
-            None => format!("SCSI device {hctl}"),
+        match scsi::device(host, hctl)?.and_then(|device| device.block) {
+            None => told.push(format!("SCSI device {hctl}")),
             Some(block) => {
-                let openers = openers_of(host, &block.name, block.number)?;
-                let users = openers.iter().filter(|opener| !opener.passes_by());
-                let device = format!("SCSI device {} ({hctl})", block.name);
-                users.fold(device, |told, user| format!("{told}, in use: {user}"))
+                names.push(format!("SCSI device {} ({hctl})", block.name));
+                disks.push((block.name, block.number));
             }
-        });
+        }
+    }
+    for (name, openers) in names.into_iter().zip(openers_of_each(host, &disks)?) {
+        let users = openers.iter().filter(|opener| !opener.passes_by());
+        told.push(users.fold(name, |told, user| format!("{told}, in use: {user}")));
     }
     Ok(told)
 }

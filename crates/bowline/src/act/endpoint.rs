@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::{Hctl, Lun, openers, scsi};
+use bowline_host::openers::{self, Opener};
+use bowline_host::{Hctl, Lun, scsi};
 
 use super::{Context, of_error, of_state, outlast, volume};
 use crate::claims::{self, Claim};
@@ -265,25 +266,35 @@ fn brought_in(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<Opt
 /// Whether a session has to stay for one of those devices: whose it is does not matter. Where sessions of ours bring in
 /// LUNs by themselves (C15), one that nobody holds is nobody's, and goes.
 async fn serves_others(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<bool, Ending> {
-    let mut serves = false;
-    for hctl in below {
-        if !claim.scans_by_itself || is_held(context, *hctl)? {
-            serves = true;
-            continue;
-        }
+    if !claim.scans_by_itself {
+        return Ok(!below.is_empty());
+    }
+    let held = held(context, below)?;
+    // One after the other, since the kernel would do no more at once: it deletes under its host's lock (Linux 6.1
+    // drivers/scsi/scsi_sysfs.c, `scsi_remove_device`). Sessions are released side by side.
+    for hctl in below.iter().filter(|hctl| !held.contains(hctl)) {
         match volume::delete(context, *hctl).await {
             Ending::Ok => {}
             ending => return Err(ending),
         }
     }
-    Ok(serves)
+    Ok(!held.is_empty())
 }
 
-fn is_held(context: Context<'_>, hctl: Hctl) -> Result<bool, Ending> {
-    let device = scsi::device(context.host, hctl).map_err(of_error)?;
-    let Some(block) = device.and_then(|device| device.block) else { return Ok(false) };
-    let openers = openers::openers_of(context.host, &block.name, block.number).map_err(of_error)?;
-    Ok(openers.iter().any(|opener| !opener.passes_by()))
+/// Those that somebody holds.
+fn held(context: Context<'_>, below: &[Hctl]) -> Result<Vec<Hctl>, Ending> {
+    let (mut addresses, mut disks) = (Vec::new(), Vec::new());
+    for hctl in below {
+        let device = scsi::device(context.host, *hctl).map_err(of_error)?;
+        if let Some(block) = device.and_then(|device| device.block) {
+            addresses.push(*hctl);
+            disks.push((block.name, block.number));
+        }
+    }
+    let openers = openers::openers_of_each(context.host, &disks).map_err(of_error)?;
+    let is_held = |openers: &[Opener]| openers.iter().any(|opener| !opener.passes_by());
+    let found = addresses.into_iter().zip(openers);
+    Ok(found.filter(|(_, openers)| is_held(openers)).map(|(hctl, _)| hctl).collect())
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
