@@ -83,8 +83,7 @@ strike() { # SIGNAL VERB EVENT K
     echo "$event $k" >>"/tmp/struck-$kind-$verb-$signal"
 }
 
-# By turns: both have to find what was left.
-turn=0
+# By turns: both have to find what was left. After KILL the turns are those that come after TERM the other way round.
 then_works() {
     turn=$((turn + 1))
     [ $((turn % 2)) = 0 ] || attach
@@ -100,6 +99,8 @@ play() { # CONNECT DISCONNECT
     for verb in connect disconnect; do
         [ "$(wc -l <"/tmp/steps-$verb")" = "$1" ] || fail "expected $1 steps of a $verb of a $kind, saw $(cat "/tmp/steps-$verb")"
         for signal in TERM KILL; do
+            turn=0
+            [ $signal = TERM ] || turn=1
             while read -r event k <&4; do
                 [ $verb = connect ] || attach
                 strike $signal $verb "$event" "$k"
