@@ -11,9 +11,20 @@ mod proof;
 mod sim;
 mod test;
 
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+
+/// Where this was built for: what it reads and writes lies there.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Where cargo runs it for, if that is elsewhere: with a target folder that clones share (`CARGO_TARGET_DIR`), cargo starts the
+/// program that was built last, whosever it is (seen with cargo 1.95.0), and it would write its results into the other clone.
+fn other_clone() -> Option<PathBuf> {
+    env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).filter(|asked| asked != Path::new(HERE))
+}
 
 /// The project's own commands
 #[derive(Parser)]
@@ -41,6 +52,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(other) = other_clone() {
+        eprintln!(
+            "xtask: this program was built for {HERE}, and is asked to run for {}: several clones share a target folder. Remove its \
+             debug/xtask, or give each clone a folder of its own",
+            other.display()
+        );
+        return ExitCode::FAILURE;
+    }
     match Command::parse() {
         Command::Demo => demo::main(),
         Command::Test(args) => test::main(&args),

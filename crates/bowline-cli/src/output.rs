@@ -2,6 +2,7 @@
 //! writing: a reader that has left is no error and no panic, and foreign text cannot steer the terminal.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
 use bowline::inspect::{AttachmentReport, Inspection};
@@ -65,12 +66,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// What connect did.
 pub fn connected(report: &Connected) -> String {
     let word = if report.changed { "attached" } else { "already attached" };
-    let wanted = report.paths.len() + report.failed_paths.len();
+    // One that is there and does not work is in both.
+    let there = report.paths.iter().map(|path| (&path.portal, &path.iqn));
+    let wanted: BTreeSet<_> =
+        there.chain(report.failed_paths.iter().map(|path| (&path.portal, &path.iqn))).collect();
+    let working = report.paths.iter().filter(|path| path.state == PathState::Active).count();
     let mut text = format!("{word} {}\n", printable(&report.device_node));
     text += &format!("  id     {}\n", printable(&report.id));
     text += &format!("  wwid   {}\n", report.wwid.as_ref().map_or("unknown", |wwid| wwid.as_str()));
     text += &format!("  size   {}\n", size(report.size));
-    text += &format!("  paths  {} of {wanted}\n\n", report.paths.len());
+    text += &format!("  paths  {working} of {}\n\n", wanted.len());
     text + &paths(&report.paths, &report.failed_paths)
 }
 
@@ -231,7 +236,7 @@ mod tests {
              \x20 id     a1b2\n\
              \x20 wwid   3600140512345678\n\
              \x20 size   3 GiB\n\
-             \x20 paths  2 of 3\n\
+             \x20 paths  1 of 3\n\
              \n\
              \x20 PORTAL          DEVICE  LUN  STATE           IQN\n\
              \x20 10.0.0.1:3260   sda     1    active          iqn.a:1\n\
@@ -239,6 +244,17 @@ mod tests {
              \x20 without:\n\
              \x20 10.0.0.3:3261  iqn.a:1  login timed out\\n\\u{1b}[31m\n"
         );
+    }
+
+    #[test]
+    fn a_path_that_is_there_and_does_not_work_is_counted_once() {
+        let mut report = report();
+        report.failed_paths.push(FailedPath {
+            portal: report.paths[1].portal,
+            iqn: report.paths[1].iqn.clone(),
+            reason: "its session is lost".into(),
+        });
+        assert!(connected(&report).contains("\n  paths  1 of 3\n"), "{}", connected(&report));
     }
 
     #[test]

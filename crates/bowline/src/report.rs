@@ -25,7 +25,7 @@ pub struct Connected {
     pub size: u64,
     /// The paths that are there.
     pub paths: Vec<PathReport>,
-    /// The paths that were wanted and are not there.
+    /// The paths that were wanted and do not work: they are not there, or they are in `paths` with a state that says so.
     pub failed_paths: Vec<FailedPath>,
     /// Whether this call changed the host.
     pub changed: bool,
@@ -63,7 +63,7 @@ pub enum PathState {
     NotInMap,
 }
 
-/// One path that was wanted and is not there.
+/// One path that was wanted and does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedPath {
     /// Its portal.
