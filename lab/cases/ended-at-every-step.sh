@@ -53,9 +53,8 @@ comes_to() { # EVENT K
     return 1
 }
 
-# Whether all that was told after that event was told with it, of the same look at the host: then the signal came after the
-# last step.
-was_over() { jq -se "all(.[]; .at - $(jq .at <<<"$line") < 0.02)" <<<"$later" >/dev/null; }
+# Whether nothing was begun after that event, but only seen that the map is whole: then the signal came after the last step.
+was_over() { jq -se 'all(.[]; .event == "path_joined" or .event == "map_ready")' <<<"$later" >/dev/null; }
 
 # Sends the signal after a step of the verb.
 strike() { # SIGNAL VERB EVENT K
