@@ -112,6 +112,6 @@ play() { # CONNECT DISCONNECT
 }
 
 kind=map options=(--min-paths 2) paths=2 maps=1
-play 14 12
+play 15 12
 kind=disk options=(--single-path) paths=1 maps=0
-play 5 6
+play 6 6

@@ -69,13 +69,12 @@ expect_json() { jq -e "$1" "$answer" >/dev/null || fail "expected $1 of the answ
 # Of the events in /tmp/events, where `progress=json connect … 2>/tmp/events` has put them.
 expect_events() { jq -se "$1" /tmp/events >/dev/null || fail "expected $1 of the events, saw $(cat /tmp/events)"; }
 
-# B1: a map is handed out a grace after it was read from: as long as that took since the beginning, but 1 to 5 s. No event tells
-# of the read: after the first path is in the map udev has to be done with the map, for which it gets 1 s, or where the machine
-# is slow a third of what the path took. The answer gets 1 s.
+# B1: a map is handed out a grace after it was read from: as long as that took since the beginning, but 1 to 5 s; no sooner, and later
+# by a look and the journal only.
 within_grace() {
-    expect_events '(map(select(.event == "path_joined"))[0].at) as $joined
-        | (map(select(.event == "map_ready"))[0].at) as $handed_out
-        | ($joined + ([1, $joined / 3] | max)) as $read | $handed_out <= $read + ([5, $read] | min) + 1'
+    expect_events '(map(select(.event == "device_read"))[0].at) as $read | ([5, ([1, $read] | max)] | min) as $grace
+        | (map(select(.event == "map_ready"))[0].at - $read) as $waited
+        | $waited >= $grace - 0.2 and $waited <= $grace + 2'
 }
 
 # Of what is on the host, by the laboratory's inspector; its keys are those of `lab leftovers`.

@@ -2,8 +2,8 @@
 # The first portal takes the login and answers no SCSI command, the device of the second goes offline as it appears: the
 # others tell the identity and make the map, and nothing of the two stays.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: C1 C5 C7 D2 D3
-# limit: 150s
+# proves: B2 C1 C3 C5 C7 D2 D3
+# limit: 240s
 . /lab/lib.sh
 
 step "portal 1 is silent for whoever sends a SCSI command"
@@ -37,6 +37,36 @@ wait $connecting || fail "connect: $(jq -c . "$answer")"
 expect_json '.map != null'
 map=$(field .map)
 wait_until 20 "the map used the other three" active 3
+verify_pattern "$(field .device_node)" others
+disconnect 1
+expect_json '.outcome == "clean" and .warnings == []'
+
+step "it goes offline when multipathd knows it and the map does not have it: it keeps no other out, and joins when it is back"
+begin connect 1 --min-paths 3
+# multipathd stands still until udev is done with the disks.
+tells path_preparing
+lab freeze multipathd
+at_end lab thaw multipathd
+all_there() { [ "$(grep -c '"event":"device_appeared"' /tmp/events)" = 4 ]; }
+wait_until 30 "all four devices were there" all_there
+udevadm settle
+offline=$(jq -r 'select(.event == "device_appeared" and .endpoint.portal == "10.0.2.2:3260") | .device' /tmp/events)
+# Who has it for himself alone keeps it out of every map: device-mapper would have it so, too.
+perl -MFcntl -e 'sysopen F, $ARGV[0], O_RDONLY | O_EXCL or die "$ARGV[0]: $!\n"; print "held\n"; close STDOUT; sleep 600' "/dev/$offline" >/tmp/held &
+holder=$!
+at_end "kill $holder 2>/dev/null || :"
+wait_until 10 "$offline was held" grep -q held /tmp/held
+lab thaw multipathd
+wait_until 30 "multipathd knew $offline" eval "multipathd show paths raw format %d | grep -qx $offline"
+echo offline >"/sys/block/$offline/device/state"
+kill $holder
+ended 60
+[ "$code" = 0 ] || fail "expected a map of the others"
+expect_json '([.paths[] | select(.state == "active") | .portal] | sort) == ["10.0.1.2:3260", "10.0.3.2:3260", "10.0.4.2:3260"]'
+expect_json '[.failed_paths[].portal] == ["10.0.2.2:3260"] and (.failed_paths[0].reason | contains("given it up"))'
+map=$(field .map)
+echo running >"/sys/block/$offline/device/state"
+wait_until 20 "all four paths were in the map" active 4
 verify_pattern "$(field .device_node)" others
 disconnect 1
 expect_json '.outcome == "clean" and .warnings == []'

@@ -127,6 +127,7 @@ fn describe(event: &Event) -> (Option<&Endpoint>, String) {
         Event::PathJoined { endpoint, device } => (Some(endpoint), format!("{device} is in the map")),
         Event::PathFailed { endpoint, reason } => (Some(endpoint), format!("failed: {reason}")),
         Event::MapRequested { wwid } => (None, format!("asking multipathd for the map of {wwid}")),
+        Event::DeviceRead { device } => (None, format!("{device} can be read")),
         Event::MapReady { map, paths, .. } => (None, format!("map {map} is ready, working paths: {paths}")),
         Event::Flushing { device } => (None, format!("writing back what {device} holds")),
         Event::Flushed { device } => (None, format!("{device} is written back")),

@@ -33,7 +33,10 @@ impl Remains {
                 self.paths.insert(endpoint.clone(), true);
                 self.devices.insert(device.to_string());
             }
-            Event::Flushing { device } | Event::Flushed { device } | Event::DeviceDeleting { device } => {
+            Event::DeviceRead { device }
+            | Event::Flushing { device }
+            | Event::Flushed { device }
+            | Event::DeviceDeleting { device } => {
                 self.devices.insert(device.to_string());
             }
             Event::DeviceGone { device } => {

@@ -62,7 +62,12 @@ pub enum Event {
         /// Its identity.
         wwid: Wwid,
     },
-    /// The map is there and was read from.
+    /// A block of the map, or of a disk, was read: it can be used. The map is handed out when there are paths enough.
+    DeviceRead {
+        /// The device.
+        device: BlockName,
+    },
+    /// The map is there, was read from, and is handed out.
     MapReady {
         /// Its name.
         map: MapName,

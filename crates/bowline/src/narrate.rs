@@ -63,6 +63,7 @@ impl<'a> Narrator<'a> {
     pub(crate) fn ended(&mut self, now: Moment, step: &Step, ending: &Ending) {
         let event = match (step.clone(), ending) {
             (Step::Login(endpoint), Ending::Ok) => Event::PathLoggedIn { endpoint },
+            (Step::VerifyRead { device, .. }, Ending::Ok) => Event::DeviceRead { device },
             (Step::Sync { device, .. }, Ending::Ok) => Event::Flushed { device },
             (Step::Release(endpoint), Ending::Ok) => {
                 self.released.insert(endpoint);

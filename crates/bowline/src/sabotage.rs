@@ -129,6 +129,8 @@ mod state {
             FormMap,
             /// multipathd is told of a path.
             TellPath,
+            /// C3: a path that cannot be opened keeps no other out.
+            SetAside,
             /// C11: multipathd's configuration excludes it.
             Blacklisted,
             /// C11: the single device.

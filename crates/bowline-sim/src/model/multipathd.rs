@@ -109,10 +109,20 @@ impl World {
     }
 }
 
-/// Makes the map of an identity, or puts its new paths into the one there is; false without any path.
+/// Makes the map of an identity, or puts its new paths into the one there is; false without any path, and where one that the
+/// map does not have yet cannot be opened (findings: "One path that is offline keeps all others out").
 fn make_map(sim: &Sim, wwid: &str) -> bool {
     let made = sim.with(|world| {
         let paths = world.paths_of(wwid);
+        let has = |disk| {
+            world.maps.values().any(|map| map.wwid == wwid && map.paths.iter().any(|path| path.disk == disk))
+        };
+        let closed =
+            |path: &&MapPath| world.disks[&path.disk].state == DiskState::TransportOffline && !has(path.disk);
+        if let Some(path) = paths.iter().find(closed) {
+            world.note("multipathd", format_args!("cannot load a table with disk {}: ENXIO", path.disk));
+            return None;
+        }
         let first = world.disks.get(&paths.first()?.disk)?;
         let (sectors, foreign) = (world.storage.volumes[first.volume].sectors, first.foreign);
         let queueing = world.setup.no_path_retry != super::NoPathRetry::Fail;

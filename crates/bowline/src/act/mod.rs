@@ -46,6 +46,7 @@ pub(crate) async fn perform(context: Context<'_>, step: &Step) -> Ending {
         Step::ClaimWwid(wwid) => volume::claim_wwid(context, wwid).await,
         Step::HearMultipathd(device) => volume::hear_multipathd(context, device).await,
         Step::AddPath(device) => volume::add_path(context, device).await,
+        Step::SetAside(device) => volume::set_aside(context, device).await,
         Step::AddMap(wwid) => volume::add_map(context, wwid).await,
         Step::VerifyRead { device, number } => volume::read(context, device, *number).await,
         Step::Sync { device, number } => volume::sync(context, device, *number).await,

@@ -60,6 +60,11 @@ pub(super) async fn add_path(context: Context<'_>, device: &BlockName) -> Ending
     }
 }
 
+/// It says `fail` of a path that it does not know, too.
+pub(super) async fn set_aside(context: Context<'_>, device: &BlockName) -> Ending {
+    of_reply(multipath::del_path(context.host, device, MULTIPATHD_LIMIT).await)
+}
+
 pub(super) async fn add_map(context: Context<'_>, wwid: &Wwid) -> Ending {
     of_reply(multipath::add_map(context.host, wwid, MULTIPATHD_LIMIT).await)
 }

@@ -50,6 +50,8 @@ pub enum Step {
     HearMultipathd(BlockName),
     /// Tell multipathd of a path it should know by itself.
     AddPath(BlockName),
+    /// Have multipathd forget a path that cannot be opened, until it can.
+    SetAside(BlockName),
     /// Have multipathd make the map, also from one path (C3).
     AddMap(Wwid),
     /// Read the first block: the proof that a device can be used.
@@ -113,6 +115,7 @@ impl fmt::Display for Step {
             Self::ClaimWwid(wwid) => write!(f, "put {wwid} on the wwids file"),
             Self::HearMultipathd(device) => write!(f, "hear what multipathd does with {device}"),
             Self::AddPath(device) => write!(f, "add path {device}"),
+            Self::SetAside(device) => write!(f, "set path {device} aside"),
             Self::AddMap(wwid) => write!(f, "make the map of {wwid}"),
             Self::VerifyRead { device, .. } => write!(f, "read from {device}"),
             Self::Sync { device, .. } => write!(f, "flush {device}"),

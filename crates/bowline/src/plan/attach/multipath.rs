@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bowline_host::names::BlockName;
+use bowline_host::scsi::DeviceState;
 use bowline_host::{Moment, Wwid};
 
-use super::{Attach, Enough, no_path, prove, read_device, read_from, read_step, told};
+use super::{Attach, Enough, missing, no_path, prove, read_device, read_from, read_step, told};
 use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Ending;
@@ -23,6 +24,8 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 const CHECKER_PATIENCE: Duration = Duration::from_secs(10);
 /// multipathd hears of a new path by itself; it is told only of one that it overlooked for this long.
 const JOIN_PATIENCE: Duration = Duration::from_secs(3);
+/// Why a disk cannot be used whose state is `offline` or `transport-offline`.
+pub(super) const GIVEN_UP: &str = "the kernel has given it up";
 /// So often it is told.
 const ADD_PATH_TRIES: usize = 3;
 
@@ -39,6 +42,7 @@ pub(super) fn plan(
     {
         return still_there(map, verified, view);
     }
+    set_aside(&mut draft, goal, view);
     let claiming = claim(&mut draft, goal, progress, identity, view);
     for (path, progress) in progress {
         match progress {
@@ -122,10 +126,8 @@ fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<
         ErrorKind::NotAttached,
         format!("only {there} of the {wanted} paths asked for could be had"),
     );
-    for (path, p) in progress {
-        if let Progress::Failed(why) = p {
-            error = error.cause(format!("{}: {why}", path.endpoint));
-        }
+    for path in missing(goal, view) {
+        error = error.cause(format!("{}: {}", path.endpoint, path.reason));
     }
     Decision::Refused(error.hint("ask for fewer paths (--min-paths), or bring the portals back"))
 }
@@ -220,8 +222,11 @@ fn advance(
         Progress::Failed(_) | Progress::Refused(_) => return,
         Progress::Present(device) => device,
     };
-    let (Some(map), Some(block)) = (&view.topology.map, device.block()) else { return };
-    let Some(verified) = verified else { return };
+    let Some(block) = device.block() else { return };
+    if cannot_be_opened(device, view.topology.map.as_ref()) {
+        return draft.wait(format!("{} to be there again: {GIVEN_UP}", block.name), Some(view.next_look()));
+    }
+    let (Some(map), Some(verified)) = (&view.topology.map, verified) else { return };
     if map.is_active(block.number) {
         return;
     }
@@ -243,6 +248,33 @@ fn advance(
     }
 }
 
+/// A disk that the kernel has given up cannot be opened, and device-mapper refuses every table with a disk that it cannot open, unless the
+/// map has it already (Linux 6.12, run: ENXIO). multipathd puts all paths it knows into the table: as long as that is among them, no
+/// other can join, nor can a map be made (C3, C5). So it forgets that one, and is told of it again once it is back.
+fn set_aside(draft: &mut Draft, goal: &Attach, view: &View<'_>) {
+    let map = view.topology.map.as_ref();
+    let ours = goal.paths.iter().filter(|path| goal.live || path::is_new(path, view.ledger));
+    let outside = ours.filter_map(|path| {
+        let device = view.topology.device(path)?;
+        let block = device.block()?;
+        map.is_none_or(|map| !map.has(block.number)).then_some((device, block))
+    });
+    let (closed, open): (Vec<_>, Vec<_>) = outside.partition(|(device, _)| cannot_be_opened(device, map));
+    if open.is_empty() {
+        return;
+    }
+    for (_, block) in closed {
+        met!(SetAside);
+        // It may hear of the path only now, so that it does not know it yet is no reason to stop.
+        draft.want(view, Step::SetAside(block.name.clone()), u32::MAX, Duration::from_millis(500));
+    }
+}
+
+fn cannot_be_opened(device: &DeviceView, map: Option<&MapView>) -> bool {
+    let in_map = || device.block().is_some_and(|block| map.is_some_and(|map| map.has(block.number)));
+    device.device.state == DeviceState::Offline && !in_map()
+}
+
 /// multipathd makes the map, from any path whose identity udev has found out (C3, C5). The first try may come
 /// before multipathd has heard of the path; then it is told. A path that it says it will never take is no help (C11).
 fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) {
@@ -250,6 +282,7 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
         Progress::Present(device) => Some((*device, device.block()?)),
         _ => None,
     });
+    let disks = disks.filter(|(device, _)| !cannot_be_opened(device, None));
     let disks: Vec<_> = disks.filter(|(_, block)| !blacklisted(&block.name, view)).collect();
     let is_known = |device: &DeviceView| device.udev_done() && device.device.wwid.as_ref() == Some(wwid);
     let Some((_, block)) = disks.iter().find(|(device, _)| is_known(device)) else {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bowline_host::Moment;
 use bowline_host::iscsi::SessionState;
+use bowline_host::scsi::DeviceState;
 
 use super::build::*;
 use crate::error::ErrorKind;
@@ -142,6 +143,56 @@ fn c3_a_path_that_never_joins_does_not_hold_up_the_others_for_ever() {
         }
     }
     panic!("still waiting after 20 s");
+}
+
+/// C3, C5: device-mapper refuses a table with a disk that it cannot open, so as long as multipathd knows of that path it can make no map
+/// and no other can join.
+#[test]
+fn c3_c5_a_path_that_is_offline_keeps_no_other_out() {
+    let offline = |world: World, n| world.with_disk(n, |disk| disk.device.state = DeviceState::Offline);
+    let aside = Step::SetAside(disk(2));
+    let three = offline(World::new().scanned(1).scanned(2).scanned(3).on_file(), 2);
+    let goal = Attach { enough: Enough::Quorum { paths: 2, grace: None }, ..attach_to(&[1, 2, 3]) };
+    assert_eq!(steps(three.attach(&goal)), [aside.clone(), add_map()]);
+
+    // The map has the first path only.
+    let joining = three.clone().map(&[1]).ok(read_map());
+    assert_eq!(steps(joining.attach(&goal)), std::slice::from_ref(&aside));
+    let overlooked = joining.clone().ok(aside.clone()).after_ms(3000);
+    assert!(steps(overlooked.attach(&goal)).contains(&Step::AddPath(disk(3))));
+    assert!(
+        !steps(overlooked.attach(&goal)).contains(&Step::AddPath(disk(2))),
+        "it would keep the third out again"
+    );
+    let missing = missing(&goal, &joining.view());
+    assert!(
+        missing.iter().any(|path| path.endpoint == endpoint(2) && path.reason.contains("given it up")),
+        "{missing:?}"
+    );
+
+    // Its portal has gone silent: its session is not logged in any more.
+    let lost = joining.session_is(2, SessionState::Failed);
+    assert!(steps(lost.attach(&goal)).contains(&aside));
+
+    // All others are in the map: nobody is kept out. It is in the map itself: the kernel has it open.
+    for paths in [&[1, 3][..], &[1, 2]] {
+        let world = World::new().scanned(1).scanned(2).scanned(3).map(paths).ok(read_map());
+        assert!(!steps(offline(world, 2).attach(&goal)).contains(&aside), "{paths:?}");
+    }
+
+    // It is back: multipathd is told of it.
+    let back =
+        three.map(&[1, 3]).ok(read_map()).with_disk(2, |disk| disk.device.state = DeviceState::Running);
+    let all = Attach { enough: Enough::All, ..goal };
+    assert_eq!(steps(back.ok(aside).after_ms(3000).attach(&all)), [Step::AddPath(disk(2))]);
+}
+
+/// B3: a disk of which nobody knows whose it is stays what it is.
+#[test]
+fn b3_only_a_path_of_ours_is_set_aside() {
+    let world = World::new().scanned(1).logged_in(2).disk(2).on_file();
+    let world = world.with_disk(2, |disk| disk.device.state = DeviceState::Offline);
+    assert!(!steps(world.attach(&attach_to(&[1, 2]))).contains(&Step::SetAside(disk(2))));
 }
 
 /// C3: multipathd may not have heard of the path when it is first asked for the map.

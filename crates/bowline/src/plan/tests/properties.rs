@@ -86,6 +86,7 @@ fn step(kind: u8, n: u8) -> Step {
         14 => Step::StopQueueing("mpatha".parse().unwrap()),
         15 => Step::ForgetPaths(wwid()),
         16 => Step::ForgetWwid(wwid()),
+        17 => Step::SetAside(disk(n)),
         _ => Step::ClaimWwid(wwid()),
     }
 }
@@ -131,7 +132,7 @@ fn with_map(world: World, (kind, members): (u8, [bool; 3])) -> World {
 
 fn any_world() -> impl Strategy<Value = World> {
     let shape = || (0..5u8, 0..5u8, 0..10u8, 0..4u8, 0..2u8);
-    let history = prop::collection::vec((0..18u8, 1..5u8, 0..8u8, 0..5000u16), 0..12);
+    let history = prop::collection::vec((0..19u8, 1..5u8, 0..8u8, 0..5000u16), 0..12);
     let map = (0..12u8, any::<[bool; 3]>());
     (prop::array::uniform4(shape()), history, map, 0..5u8, any::<bool>()).prop_map(
         |(shapes, history, map, opener, on_file)| {
