@@ -149,8 +149,17 @@ pub struct Runner<'a> {
     layers: BTreeSet<Layer>,
 }
 
+/// What is kept for the last look at most.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
+
 /// Nothing tells that a lock is waited for, so a loop that gives way looks this often.
 const GIVE_WAY: Duration = Duration::from_millis(200);
+
+/// A verb ends with the last look of a detach, which tells what is left, so that has to be over by the deadline as well (B7): on a
+/// machine that is short of processors it was seen to take a second. An attach leaves time for its clean-up in any case.
+fn last_look(deadline: Moment, look: Duration) -> Moment {
+    deadline - look.min(LONGEST_LOOK)
+}
 
 impl<'a> Runner<'a> {
     /// A loop for one attachment.
@@ -257,14 +266,18 @@ impl<'a> Runner<'a> {
                 Decision::Refused(error) => return Ok(Pursuit::Refused(error, seen)),
                 Decision::Act { steps, wake, waiting } => (steps, wake, waiting),
             };
-            if now >= deadline && !sabotaged!(WaitOn) {
+            let end = match &goal {
+                Goal::Attach(_) => deadline,
+                Goal::Detach(_) => last_look(deadline, self.look),
+            };
+            if now >= end && !sabotaged!(WaitOn) {
                 return Ok(Pursuit::Deadline(waiting, seen));
             }
             if cancel.asked() {
                 return Ok(Pursuit::Cancelled);
             }
             self.begin(steps, &seen.claims)?;
-            let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { deadline };
+            let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { end };
             let longest = match &goal {
                 Goal::Attach(_) => LONGEST_REST,
                 Goal::Detach(_) => LONGEST_REST_OF_A_DETACH,
@@ -463,6 +476,14 @@ impl<'a> Runner<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b7_the_last_look_is_over_by_the_deadline() {
+        let at = |ms| Moment(Duration::from_millis(ms));
+        assert_eq!(last_look(at(40_000), Duration::from_millis(300)), at(39_700));
+        assert_eq!(last_look(at(40_000), Duration::from_secs(9)), at(38_000));
+        assert_eq!(last_look(at(1000), Duration::from_secs(9)), at(0));
+    }
 
     #[test]
     fn a_rest_is_a_part_of_what_is_left() {
