@@ -53,8 +53,9 @@ comes_to() { # EVENT K
     return 1
 }
 
-# Whether nothing was begun after that event, but only seen that the map is whole: then the signal came after the last step.
-was_over() { jq -se 'all(.[]; .event == "path_joined" or .event == "map_ready")' <<<"$later" >/dev/null; }
+# Whether nothing was begun after that event, but only the read ended, whose beginning is not told, and the map was seen to be whole: then
+# the signal came after the last step.
+was_over() { jq -se 'all(.[]; .event | IN("path_joined", "device_read", "map_ready"))' <<<"$later" >/dev/null; }
 
 # Sends the signal after a step of the verb.
 strike() { # SIGNAL VERB EVENT K

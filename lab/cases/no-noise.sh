@@ -15,7 +15,7 @@ expect_same "multipathd's log" "$log" "$(cat /var/log/multipathd.log)"
 
 step "connect and disconnect: only what is done is told, and the kernel has no error"
 progress=json connect_all 1 2>/tmp/events
-expect_events 'all(.[]; .event | IN("path_preparing", "path_logging_in", "path_logged_in", "path_scanning", "device_appeared", "map_requested", "path_joined", "map_ready"))'
+expect_events 'all(.[]; .event | IN("path_preparing", "path_logging_in", "path_logged_in", "path_scanning", "device_appeared", "map_requested", "path_joined", "device_read", "map_ready"))'
 progress=json disconnect 1 2>/tmp/events
 expect_json '.outcome == "clean" and .warnings == []'
 detached='all(.[]; .event | IN("flushing", "flushed", "map_removing", "map_removed", "device_deleting", "device_gone", "path_logging_out", "path_gone"))'
