@@ -54,8 +54,8 @@ enum Command {
 fn main() -> ExitCode {
     if let Some(other) = other_clone() {
         eprintln!(
-            "xtask: this program was built for {HERE}, and is asked to run for {}: several clones share a target folder. Remove its \
-             debug/xtask, or give each clone a folder of its own",
+            "xtask: this program was built for {HERE}, and is asked to run for {}: several clones share a target folder. `cargo clean \
+             -p xtask` has it built anew; better give each clone a folder of its own",
             other.display()
         );
         return ExitCode::FAILURE;
