@@ -10,7 +10,7 @@
 lab reject 2 4
 progress=json timed connect 1 2>/tmp/events
 echo "with two that refuse, connect took $took ms"
-# Measured from the first path in the map, so that it does not depend on how fast the machine is: the two are tried for longer.
+# Measured from the read of the map, so that it does not depend on how fast the machine is: the two are tried for longer.
 within_grace
 expect_json '([.failed_paths[].portal] | sort) == ["10.0.2.2:3260", "10.0.4.2:3260"]'
 expect_json 'all(.failed_paths[]; .reason | contains("log in"))'

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, HostError};
 use crate::layers::{self, Layer};
-use crate::names::{BlockName, DevNumber};
+use crate::names::{BlockName, DevNumber, Hctl};
 use crate::{scsi, sysfs};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -93,7 +93,7 @@ pub fn openers_of(host: &dyn Host, name: &BlockName, number: DevNumber) -> Resul
 ///
 /// # Errors
 /// As [`openers_of`].
-pub fn openers_of_each(
+fn openers_of_each(
     host: &dyn Host,
     devices: &[(BlockName, DevNumber)],
 ) -> Result<Vec<Vec<Opener>>, HostError> {
@@ -111,6 +111,39 @@ pub fn openers_of_each(
         swaps(host, &mut all);
     }
     Ok(all.into_iter().map(|sought| sought.openers.into_iter().collect()).collect())
+}
+
+/// A SCSI device, and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedDisk {
+    /// Its address.
+    pub hctl: Hctl,
+    /// Its disk; `None` before sd has attached, and where it is no disk.
+    pub block: Option<BlockName>,
+    /// Who uses it, without those that pass by.
+    pub users: Vec<Opener>,
+}
+
+/// Who uses the disks at these addresses, in their order.
+///
+/// # Errors
+/// As [`openers_of`].
+pub fn users_of_disks(host: &dyn Host, addresses: &[Hctl]) -> Result<Vec<UsedDisk>, HostError> {
+    let (mut disks, mut found) = (Vec::new(), Vec::new());
+    for hctl in addresses {
+        let block = scsi::device(host, *hctl)?.and_then(|device| device.block);
+        disks.push(UsedDisk {
+            hctl: *hctl,
+            block: block.as_ref().map(|block| block.name.clone()),
+            users: Vec::new(),
+        });
+        found.extend(block.map(|block| (block.name, block.number)));
+    }
+    let openers = openers_of_each(host, &found)?;
+    for (disk, openers) in disks.iter_mut().filter(|disk| disk.block.is_some()).zip(openers) {
+        disk.users = openers.into_iter().filter(|opener| !opener.passes_by()).collect();
+    }
+    Ok(disks)
 }
 
 /// A device and its partitions, by number and by node; who has them open, as far as that is known.

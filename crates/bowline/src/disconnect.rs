@@ -1,7 +1,7 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
 use bowline_host::iscsi::Session;
-use bowline_host::openers::openers_of_each;
+use bowline_host::openers::{UsedDisk, users_of_disks};
 use bowline_host::scsi;
 use bowline_host::{Host, Moment};
 
@@ -100,21 +100,16 @@ fn staying(host: &dyn Host, alone: &[Claim], seen: &Seen) -> Result<Vec<String>,
 
 /// The devices below a session, each with who uses it.
 fn used_below(host: &dyn Host, session: &Session) -> Result<Vec<String>, Error> {
-    let (mut told, mut disks, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for hctl in scsi::addresses(host)?.into_iter().filter(|hctl| hctl.host == session.scsi_host) {
-        match scsi::device(host, hctl)?.and_then(|device| device.block) {
-            None => told.push(format!("SCSI device {hctl}")),
-            Some(block) => {
-                names.push(format!("SCSI device {} ({hctl})", block.name));
-                disks.push((block.name, block.number));
-            }
-        }
-    }
-    for (name, openers) in names.into_iter().zip(openers_of_each(host, &disks)?) {
-        let users = openers.iter().filter(|opener| !opener.passes_by());
-        told.push(users.fold(name, |told, user| format!("{told}, in use: {user}")));
-    }
-    Ok(told)
+    let addresses = scsi::addresses(host)?;
+    let below: Vec<_> = addresses.into_iter().filter(|hctl| hctl.host == session.scsi_host).collect();
+    let tell = |disk: UsedDisk| {
+        let device = match disk.block {
+            Some(block) => format!("SCSI device {block} ({})", disk.hctl),
+            None => format!("SCSI device {}", disk.hctl),
+        };
+        disk.users.iter().fold(device, |told, user| format!("{told}, in use: {user}"))
+    };
+    Ok(users_of_disks(host, &below)?.into_iter().map(tell).collect())
 }
 
 /// The host could not be observed, or the journal not be written: what is left is looked for once more (D9).

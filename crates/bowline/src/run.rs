@@ -266,9 +266,9 @@ impl<'a> Runner<'a> {
                 Decision::Refused(error) => return Ok(Pursuit::Refused(error, seen)),
                 Decision::Act { steps, wake, waiting } => (steps, wake, waiting),
             };
-            let end = match &goal {
-                Goal::Attach(_) => deadline,
-                Goal::Detach(_) => last_look(deadline, self.look),
+            let (end, longest) = match &goal {
+                Goal::Attach(_) => (deadline, LONGEST_REST),
+                Goal::Detach(_) => (last_look(deadline, self.look), LONGEST_REST_OF_A_DETACH),
             };
             if now >= end && !sabotaged!(WaitOn) {
                 return Ok(Pursuit::Deadline(waiting, seen));
@@ -278,10 +278,6 @@ impl<'a> Runner<'a> {
             }
             self.begin(steps, &seen.claims)?;
             let deadline = if sabotaged!(WaitOn) { now + Duration::from_secs(1) } else { end };
-            let longest = match &goal {
-                Goal::Attach(_) => LONGEST_REST,
-                Goal::Detach(_) => LONGEST_REST_OF_A_DETACH,
-            };
             let rest = rest(self.look, deadline.since(now)).min(longest);
             let wake = wake.map_or(deadline, |wake| wake.max(now + rest).min(deadline));
             match self.wait_giving_way(wake, cancel).await? {

@@ -13,7 +13,7 @@ use bowline_host::iscsi::{Endpoint, NodeRecord, Session, SessionState};
 use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::DevNumber;
 use bowline_host::openers::Opener;
-use bowline_host::scsi::{BlockDevice, ScsiDevice};
+use bowline_host::scsi::{BlockDevice, DeviceState, ScsiDevice};
 use bowline_host::udev::UdevRecord;
 use bowline_host::{Hctl, Host, Lun, Wwid, lingering};
 
@@ -232,6 +232,11 @@ impl DeviceView {
     /// Whether it tells an identity, and another than that one. Only where that one is known.
     pub fn tells_another(&self, wwid: Option<&Wwid>) -> bool {
         matches!((wwid, &self.device.wwid), (Some(own), Some(told)) if own != told)
+    }
+
+    /// Whether the kernel has given it up: it cannot be opened.
+    pub fn given_up(&self) -> bool {
+        self.device.state == DeviceState::Offline
     }
 
     /// Its block device's name and number.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_host::iscsi::{self, ChapSecrets, Endpoint, IscsiError, Iscsiadm, NodeRecord, Session};
-use bowline_host::openers::{self, Opener};
-use bowline_host::{Hctl, Lun, scsi};
+use bowline_host::{Hctl, Lun, openers, scsi};
 
 use super::{Context, of_error, of_state, outlast, volume};
 use crate::claims::{self, Claim};
@@ -283,18 +282,8 @@ async fn serves_others(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> R
 
 /// Those that somebody holds.
 fn held(context: Context<'_>, below: &[Hctl]) -> Result<Vec<Hctl>, Ending> {
-    let (mut addresses, mut disks) = (Vec::new(), Vec::new());
-    for hctl in below {
-        let device = scsi::device(context.host, *hctl).map_err(of_error)?;
-        if let Some(block) = device.and_then(|device| device.block) {
-            addresses.push(*hctl);
-            disks.push((block.name, block.number));
-        }
-    }
-    let openers = openers::openers_of_each(context.host, &disks).map_err(of_error)?;
-    let is_held = |openers: &[Opener]| openers.iter().any(|opener| !opener.passes_by());
-    let found = addresses.into_iter().zip(openers);
-    Ok(found.filter(|(_, openers)| is_held(openers)).map(|(hctl, _)| hctl).collect())
+    let used = openers::users_of_disks(context.host, below).map_err(of_error)?;
+    Ok(used.into_iter().filter(|disk| !disk.users.is_empty()).map(|disk| disk.hctl).collect())
 }
 
 /// Logs out, and waits until the kernel has let the session go: no event tells of it in time.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
 use bowline_host::names::DevNumber;
-use bowline_host::scsi::{BlockDevice, DeviceState};
+use bowline_host::scsi::BlockDevice;
 use bowline_host::{Moment, Wwid};
 
 use super::path::{self, Progress};
@@ -264,7 +264,7 @@ pub fn missing(goal: &Attach, view: &View<'_>) -> Vec<Missing> {
                 let (map, block) = (view.topology.map.as_ref()?, device.block()?);
                 match map.has(block.number) {
                     true => return None,
-                    false if device.device.state == DeviceState::Offline => {
+                    false if device.given_up() => {
                         (format!("{} cannot be used: {}", block.name, multipath::GIVEN_UP), true)
                     }
                     false => (format!("{} is not in the map yet", block.name), true),

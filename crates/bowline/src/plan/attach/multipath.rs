@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_host::names::BlockName;
-use bowline_host::scsi::DeviceState;
+use bowline_host::scsi::BlockDevice;
 use bowline_host::{Moment, Wwid};
 
 use super::{Attach, Enough, missing, no_path, prove, read_device, read_from, read_step, told};
@@ -223,7 +223,7 @@ fn advance(
         Progress::Present(device) => device,
     };
     let Some(block) = device.block() else { return };
-    if cannot_be_opened(device, view.topology.map.as_ref()) {
+    if device.given_up() && !view.topology.map.as_ref().is_some_and(|map| map.has(block.number)) {
         return draft.wait(format!("{} to be there again: {GIVEN_UP}", block.name), Some(view.next_look()));
     }
     let (Some(map), Some(verified)) = (&view.topology.map, verified) else { return };
@@ -259,7 +259,7 @@ fn set_aside(draft: &mut Draft, goal: &Attach, view: &View<'_>) {
         let block = device.block()?;
         map.is_none_or(|map| !map.has(block.number)).then_some((device, block))
     });
-    let (closed, open): (Vec<_>, Vec<_>) = outside.partition(|(device, _)| cannot_be_opened(device, map));
+    let (closed, open): (Vec<_>, Vec<_>) = outside.partition(|(device, _)| device.given_up());
     if open.is_empty() {
         return;
     }
@@ -270,11 +270,6 @@ fn set_aside(draft: &mut Draft, goal: &Attach, view: &View<'_>) {
     }
 }
 
-fn cannot_be_opened(device: &DeviceView, map: Option<&MapView>) -> bool {
-    let in_map = || device.block().is_some_and(|block| map.is_some_and(|map| map.has(block.number)));
-    device.device.state == DeviceState::Offline && !in_map()
-}
-
 /// multipathd makes the map, from any path whose identity udev has found out (C3, C5). The first try may come
 /// before multipathd has heard of the path; then it is told. A path that it says it will never take is no help (C11).
 fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) {
@@ -282,8 +277,9 @@ fn form(draft: &mut Draft, wwid: &Wwid, progress: &[(&WantedPath, Progress<'_>)]
         Progress::Present(device) => Some((*device, device.block()?)),
         _ => None,
     });
-    let disks = disks.filter(|(device, _)| !cannot_be_opened(device, None));
-    let disks: Vec<_> = disks.filter(|(_, block)| !blacklisted(&block.name, view)).collect();
+    let helps =
+        |(device, block): &(&DeviceView, &BlockDevice)| !device.given_up() && !blacklisted(&block.name, view);
+    let disks: Vec<_> = disks.filter(helps).collect();
     let is_known = |device: &DeviceView| device.udev_done() && device.device.wwid.as_ref() == Some(wwid);
     let Some((_, block)) = disks.iter().find(|(device, _)| is_known(device)) else {
         if !disks.is_empty() {
