@@ -14,10 +14,6 @@ lab chap mutual
 secrets=$(lab connection 1 | jq -r '.data | .auth_password, .auth_password_in')
 [ "$(wc -w <<<"$secrets")" = 2 ] || fail "expected two secrets"
 
-traced() { # VERB [OPTION]…
-    lab connection 1 | secretly "$@" || fail "$1: $(cat "$answer" "/tmp/progress-$1")"
-}
-
 traced connect --min-paths 4
 expect_json '([.paths[] | select(.state == "active")] | length) == 4 and .failed_paths == []'
 shows_no_secret connect

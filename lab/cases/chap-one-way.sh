@@ -14,12 +14,9 @@ lab chap one-way
 secrets=$(lab connection 1 | jq -r .data.auth_password)
 [ "$(wc -w <<<"$secrets")" = 1 ] || fail "expected one secret"
 
-traced() { # VERB [OPTION]…
-    lab connection 1 | secretly "$@" || fail "$1: $(cat "$answer" "/tmp/progress-$1")"
-    shows_no_secret "$1"
-}
 detached() {
     traced disconnect
+    shows_no_secret disconnect
     expect_json '.outcome == "clean"'
     nowhere /etc "$nodes"
     no_leftovers
@@ -31,6 +28,7 @@ expect_json 'any(.error.causes[]; test("authenticat|authoriz"))'
 no_leftovers
 
 traced connect --min-paths 4
+shows_no_secret connect
 expect_json '([.paths[] | select(.state == "active")] | length) == 4 and .failed_paths == []'
 [ "$(grep -rlF "$secrets" "$nodes" | wc -l)" = 4 ] || fail "expected the secret in four records"
 write_pattern "$(field .device_node)" chap
@@ -38,6 +36,7 @@ detached
 
 step "single path"
 traced connect --single-path
+shows_no_secret connect
 [ "$(grep -rlF "$secrets" "$nodes" | wc -l)" = 1 ] || fail "expected the secret in one record"
 verify_pattern "$(field .device_node)" chap
 detached

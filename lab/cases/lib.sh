@@ -216,6 +216,10 @@ secretly() { # VERB [OPTION]…
     cp "$answer" "/tmp/answer-$verb"
     return $code
 }
+# The same for volume 1, and it must succeed.
+traced() { # VERB [OPTION]…
+    lab connection 1 | secretly "$@" || fail "$1: $(cat "$answer" "/tmp/progress-$1")"
+}
 shows_no_secret() { # VERB
     grep -q 'execve.*iscsiadm' "/tmp/trace-$1" || fail "the trace shows no program"
     # iscsid says something of every login that succeeds or is refused, and of every logout.
