@@ -57,6 +57,7 @@ pub fn of(events: &[Value], ended: Ended, portals: &[Portal], devices: &mut Devi
     }
     for (who, names) in &mut by {
         logged_in_first(names);
+        read_before_it_joined(names);
         if ended == Ended::Failed && who != VOLUME {
             names.drain(..names.len() - 1);
         }
@@ -78,6 +79,13 @@ fn logged_in_first(names: &mut Vec<&str>) {
     {
         let name = names.remove(logged_in);
         names.insert(scanning, name);
+    }
+}
+
+/// Whether a disk is read by itself before multipathd has it in a map depends on who is first, where multipathd maps it unasked.
+fn read_before_it_joined(names: &mut Vec<&str>) {
+    if names.contains(&"path_joined") {
+        names.retain(|name| *name != "device_read");
     }
 }
 
@@ -188,6 +196,17 @@ mod tests {
         assert_eq!(told(&[&anew[..], &refused[..]].concat()), "flushing flushed map_removing map_removed");
         let failed = ["flushing", "flushed", "flushing", "map_removing"];
         assert_eq!(told(&failed), "flushing flushed flushing map_removing", "the second flush has no end");
+    }
+
+    #[test]
+    fn whether_a_disk_of_a_map_was_read_by_itself_is_not_promised() {
+        let told = |names: &[&str]| {
+            let events: Vec<_> = names.iter().map(|name| event(name, Some(1), None)).collect();
+            of(&events, Ended::Well, &portals(), &mut Devices::new())["path 1"].clone()
+        };
+        assert_eq!(told(&["device_appeared", "device_read", "path_joined"]), "device_appeared path_joined");
+        assert_eq!(told(&["device_appeared", "path_joined"]), "device_appeared path_joined");
+        assert_eq!(told(&["device_appeared", "device_read"]), "device_appeared device_read");
     }
 
     #[test]
