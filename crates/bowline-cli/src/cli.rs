@@ -13,7 +13,7 @@ Exit codes:
   0  done, also when nothing had to change
   1  a bug of bowline
   2  bad usage or input; nothing was touched
-  3  could not attach; the host is clean
+  3  could not attach; what it began is undone, what was attached stays
   4  something is left behind, and named
   5  refused (in use, or the flush failed); everything is intact
   6  this host cannot do it (not root, iscsid or multipathd missing)
