@@ -16,8 +16,9 @@
 //!
 //! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
 //!
-//! Unsafe code is denied here and allowed in six small modules: the device-mapper ioctl, `recvmsg` with
-//! credentials, a filter of a socket, `fork`, the lock of multipath's wwids file, and the hand-over of a socket to tokio.
+//! Unsafe code is denied here and allowed in seven small modules: the device-mapper ioctl, `recvmsg` with
+//! credentials, a filter of a socket, `fork`, what a program does before its exec, the lock of multipath's wwids file, and the
+//! hand-over of a socket to tokio.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
@@ -31,6 +32,8 @@ mod dm_parse;
 mod files;
 pub mod helper;
 mod host;
+#[allow(unsafe_code, reason = "whatever runs between fork and exec is promised to be harmless there")]
+mod inherit;
 mod locks;
 mod multipathd;
 mod private_dir;

@@ -2,7 +2,7 @@
 //!
 //! The kernel lets go of a flock when the last descriptor of its open file is closed, so a lock dies with its
 //! process whatever kills that. Descriptors are close-on-exec: no program and no helper inherits one, but for a program
-//! that is to keep them ([`bowline_host::host::Program::keeps_locks`]).
+//! that is to keep them ([`bowline_host::host::Program::keeps_locks`], `inherit`).
 //!
 //! Lock files are never removed. Removing one while another process has it open, waiting, would leave two
 //! processes each holding "the" lock on a different file of the same name. They are empty but for a pid, and
@@ -10,7 +10,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -39,13 +38,10 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    /// Descriptors that a program inherits and that keep the locks as long as it runs. To be closed here as soon as it
-    /// was started: until then every program started by another thread inherits them, too, which only keeps the locks
-    /// a little longer.
-    pub(crate) fn inheritable(&self) -> io::Result<Vec<OwnedFd>> {
+    /// The files of those that are held now. Whoever has one of them open keeps the lock.
+    pub(crate) fn files(&self) -> Vec<Arc<File>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        // dup leaves FD_CLOEXEC off.
-        held.iter().filter_map(Weak::upgrade).map(|file| Ok(rustix::io::dup(&*file)?)).collect()
+        held.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn note(&self, file: &Arc<File>) {

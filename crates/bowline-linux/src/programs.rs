@@ -26,6 +26,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use crate::inherit::inherit;
 use crate::locks::Locks;
 
 /// Where Debian and Fedora keep system programs; a service may be started with no PATH at all.
@@ -46,11 +47,8 @@ impl Programs {
         let failed = |error| HostError::io("run", program.to_string(), error);
         let path = self.find(program.name)?;
         let (mut stdout, mut stderr) = (capture().map_err(failed)?, capture().map_err(failed)?);
-        let kept = match program.keeps_locks {
-            true => locks.inheritable().map_err(failed)?,
-            false => Vec::new(),
-        };
-        let child = Command::new(&path)
+        let mut command = Command::new(&path);
+        command
             .args(&program.args)
             .env_clear()
             .env("LC_ALL", "C")
@@ -59,10 +57,13 @@ impl Programs {
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(stdout.try_clone().map_err(failed)?)
-            .stderr(stderr.try_clone().map_err(failed)?)
-            .spawn()
-            .map_err(failed)?;
-        drop(kept);
+            .stderr(stderr.try_clone().map_err(failed)?);
+        if program.keeps_locks {
+            inherit(&mut command, locks.files());
+        }
+        let child = command.spawn().map_err(failed)?;
+        // From here on the program alone keeps the locks.
+        drop(command);
         let mut running = Running { child, abandon: program.abandon };
         let status = tokio::time::timeout(program.limit, running.child.wait())
             .await

@@ -4,6 +4,9 @@ use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline_host::host::{Blocking, DmId, Program, UeventNotice};
@@ -181,6 +184,40 @@ fn b4_a_program_keeps_the_locks_it_was_started_under() {
         fs::remove_file(scratch.0.join("go")).unwrap();
         fs::remove_file(scratch.0.join("over")).unwrap();
     }
+}
+
+/// B6: where a process has several threads, what another one starts meanwhile keeps no lock. A helper would keep it until its verb is over.
+#[test]
+fn b6_no_other_program_inherits_a_lock() {
+    let scratch = Scratch::new("inherits-no-lock");
+    let over = AtomicBool::new(false);
+    let started = thread::scope(|scope| {
+        // As a storage service starts programs, beside bowline.
+        let beside = scope.spawn(|| {
+            let mut started = Vec::new();
+            while !over.load(Ordering::Relaxed) && started.len() < 500 {
+                started.push(Command::new("sleep").arg("600").spawn().unwrap());
+            }
+            started
+        });
+        block_on(async {
+            let host = scratch.host();
+            let _held = host.lock("portal-1", PATIENCE).await.unwrap();
+            let program = Program { keeps_locks: true, ..shell("exit 0", PATIENCE) };
+            for _ in 0..100 {
+                host.run(&program).await.unwrap();
+            }
+        });
+        over.store(true, Ordering::Relaxed);
+        beside.join().unwrap()
+    });
+    let locked =
+        block_on(async { scratch.host().lock("portal-1", Duration::from_millis(100)).await.is_ok() });
+    for mut child in started {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(locked, "a program that was to know nothing of it keeps the lock");
 }
 
 #[test]
