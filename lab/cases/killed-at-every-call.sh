@@ -56,8 +56,8 @@ for verb in connect disconnect; do
         n=1
         while killed_at "$kind" $n $verb; do
             echo "$verb $kind" >>/tmp/kills
-            # By turns: both have to find what was left.
-            if [ $(($(wc -l </tmp/kills) % 2)) = 1 ]; then
+            # By turns: both have to find what was left. But a folder that is left a connect would put to use.
+            if [ "$kind" != rmdir ] && [ $(($(wc -l </tmp/kills) % 2)) = 1 ]; then
                 connect 1
                 echo "a killed $verb, then connect" >>/tmp/turns
             else

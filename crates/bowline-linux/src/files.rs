@@ -111,17 +111,20 @@ pub(crate) fn remove_file(path: &str) -> io::Result<()> {
     }
 }
 
-/// Removes a record, and as iscsiadm does, the directory that it was the last one in; and wherever [`replace_below`] may have put one, the
+/// Removes a record, and as iscsiadm does, the directory that it was the last one in, also where the record has gone already; and wherever [`replace_below`] may have put one, the
 /// temporary files of who died while it changed a record: they may hold secrets.
 fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
     let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
     let (root, path) = confined(&roots, path)?;
-    fs::remove_file(&path)?;
+    let removed = fs::remove_file(&path);
+    if removed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        return removed;
+    }
     let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
     folders.chain(root.parent()).try_for_each(remove_leftovers)?;
     match path.parent().map_or(Ok(()), fs::remove_dir) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-        _ => Ok(()),
+        _ => removed,
     }
 }
 
@@ -188,6 +191,11 @@ mod tests {
         remove_below(&roots, &portal.join("iser")).unwrap();
         assert!(temporary.iter().all(|file| !file.exists()));
         assert!(!portal.exists() && root.join("nodes/iqn").exists());
+        // Who removed the last record was killed before its directory went.
+        fs::create_dir(&portal).unwrap();
+        let error = remove_below(&roots, &portal.join("iser")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!portal.exists(), "the directory is empty");
         for path in [root.join("other"), root.join("nodes/../other")] {
             let error = remove_below(&roots, &path).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{path:?}");

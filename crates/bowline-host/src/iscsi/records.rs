@@ -228,7 +228,7 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
         return exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await;
     }
     if records.is_empty() {
-        return Ok(());
+        return remove_empty(host, endpoint, limit).await;
     }
     lock::under(host, limit, || {
         if !sessions_at(host, endpoint)?.is_empty() {
@@ -243,6 +243,23 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
             }
             _ => Ok(()),
         })
+    })
+    .await
+}
+
+/// Removes a target's directory that has no record in it any more: who removed the last one was killed before he could.
+async fn remove_empty(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    let Some(root) = root(host)? else { return Ok(()) };
+    let directory = format!("{root}/{}", endpoint.iqn);
+    if list(host, &directory)?.is_none_or(|names| !names.is_empty()) {
+        return Ok(());
+    }
+    let record = format!("{directory}/{},{}", endpoint.portal.address, endpoint.portal.port);
+    lock::under(host, limit, || match host.remove_file(&record) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(HostError::io("remove", directory.as_str(), error).into())
+        }
+        _ => Ok(()),
     })
     .await
 }

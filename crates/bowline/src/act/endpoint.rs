@@ -318,7 +318,13 @@ fn unknown(error: &IscsiError) -> bool {
 }
 
 async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
-    let Some(record) = record_of(context, &claim.endpoint)? else { return Ok(()) };
+    let Some(record) = record_of(context, &claim.endpoint)? else {
+        return match claim.made_record {
+            // Of a target whose last record went in the middle of a release its directory may be left.
+            true => delete_record(context, &claim.endpoint).await,
+            false => Ok(()),
+        };
+    };
     if claim.made_record {
         if sabotaged!(KeepRecord) {
             return Ok(());
