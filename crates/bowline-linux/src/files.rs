@@ -13,7 +13,7 @@ use bowline_host::HostError;
 use rustix::fs::OFlags;
 
 use crate::database_lock;
-use crate::replace::{remove_leftovers, replace};
+use crate::replace::{absent_is_none, remove_leftovers, replace};
 
 /// An attribute is at most a page, a node record a few kilobytes, a large udev entry some tens; but multipath's wwids file keeps
 /// a line of some forty bytes of every volume that ever was attached.
@@ -111,20 +111,17 @@ pub(crate) fn remove_file(path: &str) -> io::Result<()> {
     }
 }
 
-/// Removes a record, and as iscsiadm does, the directory that it was the last one in, also where the record has gone already; and wherever [`replace_below`] may have put one, the
-/// temporary files of who died while it changed a record: they may hold secrets.
+/// Removes a record, and as iscsiadm does, the directory that it was the last one in, also where the record has gone already; and
+/// wherever [`replace_below`] may have put one, the temporary files of who died while it changed a record: they may hold secrets.
 fn remove_below(roots: &[PathBuf], path: &Path) -> io::Result<()> {
     let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
     let (root, path) = confined(&roots, path)?;
-    let removed = fs::remove_file(&path);
-    if removed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
-        return removed;
-    }
+    let removed = absent_is_none(fs::remove_file(&path))?;
     let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
     folders.chain(root.parent()).try_for_each(remove_leftovers)?;
     match path.parent().map_or(Ok(()), fs::remove_dir) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-        _ => removed,
+        _ => removed.ok_or_else(|| io::ErrorKind::NotFound.into()),
     }
 }
 

@@ -237,12 +237,7 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
         }
         let records = records_of_endpoint(host, endpoint)?;
         let ours = records.iter().filter(|record| record.tpgt.is_none());
-        ours.into_iter().try_for_each(|record| match host.remove_file(&record.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(HostError::io("remove", record.path.as_str(), error).into())
-            }
-            _ => Ok(()),
-        })
+        ours.into_iter().try_for_each(|record| remove(host, &record.path))
     })
     .await
 }
@@ -255,13 +250,17 @@ async fn remove_empty(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> 
         return Ok(());
     }
     let record = format!("{directory}/{},{}", endpoint.portal.address, endpoint.portal.port);
-    lock::under(host, limit, || match host.remove_file(&record) {
+    lock::under(host, limit, || remove(host, &record)).await
+}
+
+/// Removes a record's file, and with the last one the target's directory. One that is absent is no error.
+fn remove(host: &dyn Host, record: &str) -> Result<(), IscsiError> {
+    match host.remove_file(record) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(HostError::io("remove", directory.as_str(), error).into())
+            Err(HostError::io("remove", record, error).into())
         }
         _ => Ok(()),
-    })
-    .await
+    }
 }
 
 fn records_of_endpoint(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
