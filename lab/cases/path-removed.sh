@@ -1,9 +1,10 @@
 #!/bin/bash
 # A path that is removed behind bowline's back, its device deleted and its session logged out by hand, costs only
-# itself: the volume is usable, connect says so, and disconnect is clean.
+# itself: the volume is usable, connect says so, and disconnect is clean. What is gone altogether, as after a reboot, is brought back
+# by a connect, or leaves nothing.
 # lab: --backend one-iqn --portals 4 --volumes 64
-# proves: C1 C16 D3 D4 D15
-# limit: 150s
+# proves: C1 C16 D3 D4 D9 D15
+# limit: 300s
 # soak
 . /lab/lib.sh
 
@@ -30,16 +31,36 @@ disconnect 1
 expect_json '.outcome == "clean"'
 no_leftovers
 
-step "all of it taken away by hand: disconnect still leaves nothing"
-connect_all 1
-map=$(field .map)
 # Refused for a moment while udev has the map open.
 removed() { multipathd del map "$map" >/dev/null || [ -z "$(dmsetup info -c --noheadings -o name "$map" 2>/dev/null)" ]; }
-wait_until 20 "the map was removed by hand" removed
-for n in 1 2 3 4; do
-    echo 1 >"/sys/class/scsi_device/$(scsi_host_of $n | tr -dc 0-9):0:0:1/device/delete"
-    iscsiadm -m node -T "$iqn" -p "$(portal $n)" --logout >/dev/null
-    iscsiadm -m node -T "$iqn" -p "$(portal $n)" -o delete
-done
+take_all_away() {
+    connect_all 1
+    map=$(field .map)
+    wait_until 20 "the map was removed by hand" removed
+    for n in 1 2 3 4; do
+        echo 1 >"/sys/class/scsi_device/$(scsi_host_of $n | tr -dc 0-9):0:0:1/device/delete"
+        iscsiadm -m node -T "$iqn" -p "$(portal $n)" --logout >/dev/null
+    done
+}
+
+step "all of it taken away by hand: disconnect still leaves nothing"
+take_all_away
+for n in 1 2 3 4; do iscsiadm -m node -T "$iqn" -p "$(portal $n)" -o delete; done
 disconnect 1
+no_leftovers
+
+step "all of it gone, as after a reboot: connect brings it back"
+take_all_away
+connect 1
+expect_json '.changed == true'
+verify_pattern "$(field .device_node)" paths
+disconnect 1
+no_leftovers
+
+step "and where it cannot, nothing stays of the sessions that it made"
+take_all_away
+lab unmap 1
+at_end lab map 1
+expect_exit 3 connect 1
+expect_json '.error.kind == "not_attached" and .error.leftovers == []'
 no_leftovers

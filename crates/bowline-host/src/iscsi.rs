@@ -12,7 +12,7 @@ pub use exit::{IscsiError, Iscsiadm};
 pub use lock::DATABASE_LOCK;
 pub use records::{
     ChapSecrets, NodeRecord, Pattern, all_records, copy_record, create_record, delete_record, records_of,
-    secrets_missing, settings_of, write_record,
+    records_of_endpoint, secrets_missing, settings_of, write_record,
 };
 pub use sessions::{
     Session, SessionState, has_session, login, login_arguments, logout, logout_arguments, sessions_at,

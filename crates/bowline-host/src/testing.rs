@@ -26,7 +26,7 @@ struct State {
     links: BTreeMap<String, String>,
     errors: BTreeMap<String, i32>,
     dm: Vec<DmDevice>,
-    programs: VecDeque<Ended>,
+    programs: VecDeque<(Ended, Option<String>)>,
     replies: VecDeque<String>,
     log: Vec<String>,
     ran: Vec<Program>,
@@ -65,7 +65,13 @@ impl FakeHost {
     /// The next program ends so.
     pub fn ends(self, code: i32, stderr: &str) -> Self {
         let ended = Ended { code: Some(code), stdout: String::new(), stderr: stderr.into() };
-        self.with(|s| s.programs.push_back(ended))
+        self.with(|s| s.programs.push_back((ended, None)))
+    }
+
+    /// The next program ends with that code after it has removed a file.
+    pub fn removes(self, path: &str, code: i32) -> Self {
+        let ended = Ended { code: Some(code), stdout: String::new(), stderr: String::new() };
+        self.with(|s| s.programs.push_back((ended, Some(path.into()))))
     }
 
     /// multipathd's next reply.
@@ -163,7 +169,10 @@ impl Host for FakeHost {
         self.look(|s| {
             s.log.push(program.to_string());
             s.ran.push(program.clone());
-            s.programs.pop_front().ok_or_else(|| HostError::timed_out("run", program.name, program.limit))
+            let timed_out = || HostError::timed_out("run", program.name, program.limit);
+            let (ended, removed) = s.programs.pop_front().ok_or_else(timed_out)?;
+            removed.map(|path| s.files.remove(&path));
+            Ok(ended)
         })
     }
 

@@ -15,6 +15,9 @@ use crate::replace::{absent_is_none, remove_leftovers, replace, sync_directory};
 /// State files are a few kilobytes; more is not one of ours.
 const MOST: u64 = 16 << 20;
 
+/// What most of them fit into, so that one read has them.
+const USUAL: usize = 4096;
+
 /// The state files below one directory.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -34,7 +37,7 @@ impl State {
         }
         let path = folder.join(file);
         let read = || -> io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(USUAL);
             File::open(&path)?.take(MOST).read_to_end(&mut bytes)?;
             Ok(bytes)
         };

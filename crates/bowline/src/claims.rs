@@ -75,7 +75,8 @@ pub fn lock_name(endpoint: &Endpoint) -> String {
     format!("portal-{}", key(endpoint))
 }
 
-fn key(endpoint: &Endpoint) -> String {
+/// What stands for an endpoint in the names of its lock and its file.
+pub(crate) fn key(endpoint: &Endpoint) -> String {
     digest(&format!("{} {} {}", endpoint.iqn.folded(), endpoint.portal, endpoint.iface))
 }
 

@@ -17,7 +17,7 @@ use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::sabotage::sabotaged;
-use crate::topology::{DeviceView, Topology};
+use crate::topology::{DeviceView, Scope, Topology, observe};
 
 /// Attaches a volume: returns once a map is there that was read from, with every path that worked in it (or the
 /// single device that was asked for). Connecting what is connected returns the same attachment (C16).
@@ -53,6 +53,7 @@ pub async fn connect(
     );
 
     let live = before.as_ref().is_some_and(|found| found.phase == Phase::Attached);
+    let there = live && before.as_ref().map_or(Ok(false), |found| is_there(host, found))?;
     if let Some(found) = &before
         && !live
         && !sabotaged!(SkipInterrupted)
@@ -121,11 +122,17 @@ pub async fn connect(
         Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
         Err(error) => error,
     };
-    if live || (sabotaged!(SkipUndo) && cancel.asked()) {
+    if there || (sabotaged!(SkipUndo) && cancel.asked()) {
         // What was attached before stays: it is in use, and this call did not make it.
         return Err(error);
     }
     Err(undo(&mut runner, &goal, end, error).await)
+}
+
+/// Whether a map or a disk is there of what is attached on file. After a reboot neither is: then nobody uses it.
+fn is_there(host: &dyn Host, attached: &Attachment) -> Result<bool, Error> {
+    let topology = observe(host, &Scope::of(attached))?;
+    Ok(topology.map.is_some() || topology.devices_of(&attached.paths).next().is_some())
 }
 
 /// A login gets what the deadline leaves (B1); where the portals are tried in turn, each gets its share.
@@ -276,6 +283,7 @@ fn hand_out(
         journal.scans_again |= report.unfinished;
         journal.wwid = report.wwid.clone();
         journal.flushed = false;
+        runner.answered.write_down(journal);
         if !live && std::mem::take(&mut journal.lost_write) {
             report.warnings.push(LOST_WRITE.into());
         }

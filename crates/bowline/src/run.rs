@@ -24,7 +24,7 @@ use bowline_host::openers::Opener;
 use bowline_host::{Host, Moment, Wwid};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::act::{self, Context, Patterns};
+use crate::act::{self, Answered, Context, Patterns};
 use crate::cancel::Cancel;
 use crate::claims::Claim;
 use crate::connection::{Chap, WantedPath};
@@ -131,6 +131,8 @@ pub struct Runner<'a> {
     stream: Option<Box<dyn UeventStream>>,
     running: Running<'a>,
     patterns: Arc<Patterns>,
+    /// Logins of this verb that are over.
+    pub(crate) answered: Arc<Answered>,
     /// What was tried.
     pub ledger: Ledger,
     narrator: Narrator<'a>,
@@ -183,6 +185,7 @@ impl<'a> Runner<'a> {
             stream: None,
             running: FuturesUnordered::new(),
             patterns: Arc::default(),
+            answered: Arc::default(),
             ledger: Ledger::default(),
             narrator: Narrator::new(observer, host.now()),
             journal: None,
@@ -341,9 +344,10 @@ impl<'a> Runner<'a> {
             self.narrator.begins(now, &step);
             self.ledger.begin(step.clone(), now);
             let (host, id, chap, login, flush) = (self.host, self.id, self.chap, self.login, self.flush);
-            let patterns = Arc::clone(&self.patterns);
+            let (patterns, answered) = (Arc::clone(&self.patterns), Arc::clone(&self.answered));
             self.running.push(Box::pin(async move {
-                let context = Context { host, id, chap, login, flush, patterns: &patterns, again };
+                let (patterns, answered) = (&*patterns, &*answered);
+                let context = Context { host, id, chap, login, flush, patterns, answered, again };
                 let ending = act::perform(context, &step).await;
                 (step, ending)
             }));

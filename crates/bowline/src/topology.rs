@@ -88,6 +88,8 @@ pub struct Topology {
     pub openers: Vec<Opener>,
     /// Whether somebody may be in a last close of the map, and write back. False unless openers were asked for.
     pub closing: bool,
+    /// Whether somebody was in a last close of it for as long as the look took.
+    pub close_hangs: bool,
 }
 
 /// What there is of another identity that this attachment has brought in.

@@ -51,7 +51,17 @@ pub struct ChapSecrets {
 /// # Errors
 /// A directory or file that is there and cannot be read.
 pub fn records_of(host: &dyn Host, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
-    records_where(host, |name| name == iqn)
+    records_where(host, &|name| name == iqn, &|_| true)
+}
+
+/// The records of an endpoint: one, or two where there is one with a tag and one without. Of the target's other portals none is read.
+///
+/// # Errors
+/// As [`records_of`].
+pub fn records_of_endpoint(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
+    let mut records = records_at(host, endpoint)?;
+    records.retain(|record| record.endpoint == *endpoint);
+    Ok(records)
 }
 
 /// All records, in order. None when there is no database yet.
@@ -59,15 +69,19 @@ pub fn records_of(host: &dyn Host, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiEr
 /// # Errors
 /// A directory or file that is there and cannot be read.
 pub fn all_records(host: &dyn Host) -> Result<Vec<NodeRecord>, IscsiError> {
-    records_where(host, |_| true)
+    records_where(host, &|_| true, &|_| true)
 }
 
-fn records_where(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<NodeRecord>, IscsiError> {
-    let Some(root) = root(host)? else { return Ok(Vec::new()) };
+fn records_where(
+    host: &dyn Host,
+    of: &dyn Fn(&Iqn) -> bool,
+    at: &dyn Fn(&Portal) -> bool,
+) -> Result<Vec<NodeRecord>, IscsiError> {
+    let Some((root, targets)) = database(host)? else { return Ok(Vec::new()) };
     let mut records = Vec::new();
-    for name in list(host, root)?.unwrap_or_default() {
-        if let Some(iqn) = name.parse::<Iqn>().ok().filter(&wanted) {
-            records.append(&mut records_in(host, root, &iqn)?);
+    for name in targets {
+        if let Some(iqn) = name.parse::<Iqn>().ok().filter(of) {
+            records.append(&mut records_in(host, root, &iqn, at)?);
         }
     }
     records.sort();
@@ -177,9 +191,7 @@ pub async fn copy_record(
 
 /// The records of every interface at an endpoint's portal.
 fn records_at(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
-    let mut records = records_of(host, &endpoint.iqn)?;
-    records.retain(|record| record.endpoint.portal == endpoint.portal);
-    Ok(records)
+    records_where(host, &|iqn| *iqn == endpoint.iqn, &|portal| *portal == endpoint.portal)
 }
 
 /// Edits settings and secrets into the record, all of them or none, under open-iscsi's own lock: a file less to execute
@@ -215,17 +227,17 @@ pub async fn write_record(
     }
 }
 
-/// Removes the record. One that is absent is no error. Ours have no tag and no link from a discovery to them, so removing
-/// the file is all that iscsiadm would do (2.1.8 `idbm_delete_node`) after it has looked for sessions, and it works also
-/// where iscsiadm cannot read what an iscsiadm that ran out of space has left (code 21). Where there is a tag, iscsiadm
-/// does it; a tag that appeared while the lock was waited for is left for the next try.
+/// Removes the record. One that is absent is no error; nor is the directory of a target without a record, which goes, too. Ours have no
+/// tag and no link from a discovery to them, so removing the file is all that iscsiadm would do (2.1.8 `idbm_delete_node`) after it
+/// has looked for sessions, and it works also where iscsiadm cannot read what an iscsiadm that ran out of space has left (code 21).
+/// Where there is a tag, iscsiadm does it; a tag that appeared while the lock was waited for is left for the next try.
 ///
 /// # Errors
 /// A session uses the record (with a tag [`Iscsiadm::SessionExists`], also while a login has a sid).
 pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
     let records = records_of_endpoint(host, endpoint)?;
-    if records.iter().any(|record| record.tpgt.is_some()) {
-        return exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await;
+    if let Some(record) = records.iter().find(|record| record.tpgt.is_some()) {
+        return delete_tagged(host, &record.endpoint, limit).await;
     }
     if records.is_empty() {
         return remove_empty(host, endpoint, limit).await;
@@ -242,9 +254,24 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
     .await
 }
 
+/// Two deletions of records with a tag of one target at once: iscsiadm walks the directories of all the target's portals, and when
+/// one vanishes under it, it says "database error" although its own record is gone (open-iscsi 2.1.8, seen running). So
+/// the database is asked. The endpoint is named as in its record.
+async fn delete_tagged(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
+    let deleted = exit::run(host, node(endpoint, &["-o", "delete"], limit), &[Iscsiadm::NoObjects]).await;
+    match (records_of_endpoint(host, endpoint)?.is_empty(), deleted) {
+        (true, _) => Ok(()),
+        (false, Ok(())) => {
+            let why = "iscsiadm says that it did, but it is still there";
+            Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into())
+        }
+        (false, failed) => failed,
+    }
+}
+
 /// Removes a target's directory that has no record in it any more: who removed the last one was killed before he could.
 async fn remove_empty(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> Result<(), IscsiError> {
-    let Some(root) = root(host)? else { return Ok(()) };
+    let Some((root, _)) = database(host)? else { return Ok(()) };
     let directory = format!("{root}/{}", endpoint.iqn);
     if list(host, &directory)?.is_none_or(|names| !names.is_empty()) {
         return Ok(());
@@ -263,12 +290,6 @@ fn remove(host: &dyn Host, record: &str) -> Result<(), IscsiError> {
     }
 }
 
-fn records_of_endpoint(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<NodeRecord>, IscsiError> {
-    let mut records = records_of(host, &endpoint.iqn)?;
-    records.retain(|record| record.endpoint == *endpoint);
-    Ok(records)
-}
-
 /// Whether a record was not written to its end: every whole one ends with a comment that says so (2.1.8 `idbm_print`). iscsiadm does
 /// not look at whether its writes succeeded.
 fn is_torn(record: &[u8]) -> bool {
@@ -284,20 +305,26 @@ pub(super) fn node(endpoint: &Endpoint, rest: &[&str], limit: Duration) -> Progr
     Program { name: "iscsiadm", args, limit, abandon: true, keeps_locks: true }
 }
 
-fn root(host: &dyn Host) -> Result<Option<&'static str>, HostError> {
+/// Where the database is, and the names of its targets' directories.
+fn database(host: &dyn Host) -> Result<Option<(&'static str, Vec<String>)>, HostError> {
     for root in ROOTS {
-        if list(host, root)?.is_some() {
-            return Ok(Some(root));
+        if let Some(targets) = list(host, root)? {
+            return Ok(Some((root, targets)));
         }
     }
     Ok(None)
 }
 
-fn records_in(host: &dyn Host, root: &str, iqn: &Iqn) -> Result<Vec<NodeRecord>, IscsiError> {
+fn records_in(
+    host: &dyn Host,
+    root: &str,
+    iqn: &Iqn,
+    at: &dyn Fn(&Portal) -> bool,
+) -> Result<Vec<NodeRecord>, IscsiError> {
     let mut records = Vec::new();
     let target = format!("{root}/{iqn}");
     for name in list(host, &target)?.unwrap_or_default() {
-        let Some((portal, tpgt)) = portal_of(&name) else { continue };
+        let Some((portal, tpgt)) = portal_of(&name).filter(|(portal, _)| at(portal)) else { continue };
         let path = format!("{target}/{name}");
         let mut found = |iface: Iface, path: String| {
             let endpoint = Endpoint { iqn: iqn.clone(), portal, iface };

@@ -108,9 +108,27 @@ fn d4_a_record_of_ours_is_removed_under_the_lock_and_one_with_a_tag_by_iscsiadm(
     let host = host.file(&ours, RECORD);
     block_on(delete_record(&host, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
     assert_eq!(host.log(), [format!("lock {LOCK}"), format!("remove {ours}"), format!("remove {LOCK}")]);
-    let tagged = FakeHost::default().file(&path("10.0.0.1,3260,1/default"), RECORD).ends(0, "");
-    block_on(delete_record(&tagged, &endpoint("10.0.0.1:3260"), LIMIT)).unwrap();
-    assert_eq!(tagged.log(), [format!("iscsiadm -m node -T {IQN} -p 10.0.0.1:3260 -I default -o delete")]);
+    let with_tag = path("10.0.0.1,3260,1/default");
+    let tagged = || FakeHost::default().file(&with_tag, RECORD);
+    let delete = |host: &FakeHost| block_on(delete_record(host, &endpoint("10.0.0.1:3260"), LIMIT));
+    // 6: "database error", since the directory of another record vanished meanwhile.
+    for code in [0, 6, 21] {
+        let host = tagged().removes(&with_tag, code);
+        delete(&host).unwrap();
+        assert_eq!(host.log(), [format!("iscsiadm -m node -T {IQN} -p 10.0.0.1:3260 -I default -o delete")]);
+    }
+    let stays = delete(&tagged().ends(0, "")).unwrap_err();
+    assert!(stays.to_string().contains("still there"), "{stays}");
+    assert_eq!(delete(&tagged().ends(15, "")).unwrap_err().code(), Some(Iscsiadm::SessionExists));
+}
+
+/// A target of many portals has as many records, and most questions are about one.
+#[test]
+fn of_other_portals_no_record_is_read() {
+    let other = path("10.0.0.2,3260");
+    let host = FakeHost::default().file(&path("10.0.0.1,3260"), RECORD).file(&other, RECORD).error(&other, 5);
+    assert_eq!(records_of_endpoint(&host, &endpoint("10.0.0.1:3260")).unwrap().len(), 1);
+    assert!(records_of(&host, &IQN.parse().unwrap()).is_err());
 }
 
 #[test]

@@ -45,7 +45,7 @@ const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 /// # Errors
 /// sysfs cannot be read for another reason than absence.
 pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<Session>, IscsiError> {
-    sessions(host, &wanted, &|_| true)
+    sessions(host, &wanted, None)
 }
 
 /// The sessions made from an endpoint, as [`sessions_of`]. Of those through other portals less is read.
@@ -53,7 +53,7 @@ pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec
 /// # Errors
 /// As [`sessions_of`].
 pub fn sessions_at(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<Session>, IscsiError> {
-    let mut found = sessions(host, &|iqn| *iqn == endpoint.iqn, &|portal| *portal == endpoint.portal)?;
+    let mut found = sessions(host, &|iqn| *iqn == endpoint.iqn, Some(&endpoint.portal))?;
     found.retain(|session| session.endpoint == *endpoint);
     Ok(found)
 }
@@ -69,7 +69,7 @@ pub fn has_session(host: &dyn Host, sid: Sid) -> Result<bool, IscsiError> {
 fn sessions(
     host: &dyn Host,
     of: &dyn Fn(&Iqn) -> bool,
-    at: &dyn Fn(&Portal) -> bool,
+    at: Option<&Portal>,
 ) -> Result<Vec<Session>, IscsiError> {
     let mut sessions = Vec::new();
     for name in sysfs::list(host, SESSIONS)? {
@@ -87,7 +87,7 @@ fn session(
     name: &str,
     sid: Sid,
     of: &dyn Fn(&Iqn) -> bool,
-    at: &dyn Fn(&Portal) -> bool,
+    at: Option<&Portal>,
 ) -> Result<Option<Session>, HostError> {
     let session = |attribute: &str| sysfs::attribute(host, &format!("{SESSIONS}/{name}/{attribute}"));
     let connection =
@@ -98,12 +98,14 @@ fn session(
         return Ok(None);
     }
     let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
-    let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
-    let (Some(address), Some(port)) = (address, port) else { return Ok(None) };
-    let portal = Portal { address, port };
-    if !at(&portal) {
+    let Some(address) = address.filter(|address| at.is_none_or(|portal| portal.address == *address)) else {
         return Ok(None);
-    }
+    };
+    let port = connection("persistent_port")?.and_then(|text| text.parse().ok());
+    let Some(port) = port.filter(|port| at.is_none_or(|portal| portal.port == *port)) else {
+        return Ok(None);
+    };
+    let portal = Portal { address, port };
     let Some(scsi_host) = scsi_host_of(host, name)? else { return Ok(None) };
     let Some(state) = session("state")? else { return Ok(None) };
     let iface = session("ifacename")?.and_then(|text| text.parse().ok()).unwrap_or_default();

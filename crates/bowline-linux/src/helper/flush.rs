@@ -56,12 +56,21 @@ pub(super) fn is_flushing(run_dir: &Path, pid: u32) -> bool {
         .any(|note| matches!(note, Note::Running { pid: of, .. } if of == pid))
 }
 
-/// Flushes with `fsync` after joining a flush that is under way, and leaves a note where it fails.
-pub(super) fn flush(note: &Path, fsync: impl FnOnce() -> Result<(), Errno>) -> Result<(), OperationFailed> {
+/// Flushes with `fsync` after joining a flush that is under way, and leaves a note where it fails. The device is opened only then: who
+/// gives up while it waits is killed, and as long as the kernel closes for a dead process that looks like a user's last close.
+pub(super) fn flush<D>(
+    note: &Path,
+    open: impl FnOnce() -> Result<D, OperationFailed>,
+    fsync: impl FnOnce(&D) -> Result<(), Errno>,
+) -> Result<(), OperationFailed> {
     join(note)?;
     // From here on it must come to its end, whoever dies.
     set_parent_process_death_signal(None)?;
-    match fsync() {
+    let device = match open() {
+        Ok(device) => device,
+        Err(error) => return forget(note).map_err(failed).and(Err(error)),
+    };
+    match fsync(&device) {
         Ok(()) => forget(note).map_err(failed),
         Err(errno) => {
             // The note comes before the report: whoever gets that removes the note.
@@ -187,6 +196,12 @@ fn failed(error: io::Error) -> OperationFailed {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn opened() -> Result<(), OperationFailed> {
+        Ok(())
+    }
 
     fn scratch(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("bowline-flush-{}-{name}", process::id()));
@@ -197,13 +212,16 @@ mod tests {
     #[test]
     fn a_flush_leaves_a_note_only_when_it_fails() {
         let note = scratch("plain");
-        flush(&note, || {
+        flush(&note, opened, |()| {
             assert!(matches!(read(&note).unwrap(), Some(Note::Running { pid, .. }) if pid == process::id()));
             Ok(())
         })
         .unwrap();
         assert_eq!(read(&note).unwrap(), None);
-        assert_eq!(flush(&note, || Err(Errno::IO)).unwrap_err().errno, libc::EIO);
+        let gone = || Err::<(), _>(Errno::NOENT.into());
+        assert_eq!(flush(&note, gone, |()| unreachable!()).unwrap_err().errno, libc::ENOENT);
+        assert_eq!(read(&note).unwrap(), None, "nothing was asked, so nothing was lost");
+        assert_eq!(flush(&note, opened, |()| Err(Errno::IO)).unwrap_err().errno, libc::EIO);
         assert_eq!(read(&note).unwrap(), Some(Note::Failed(libc::EIO)));
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
     }
@@ -213,7 +231,7 @@ mod tests {
     fn d11_a_failure_that_nobody_was_told_of_is_told_by_the_next_flush() {
         let note = scratch("told");
         write(&note, &Note::Failed(libc::EIO)).unwrap();
-        let failed = flush(&note, || panic!("a second fsync would claim success")).unwrap_err();
+        let failed = flush(&note, opened, |()| panic!("a second fsync would claim success")).unwrap_err();
         assert!(failed.errno == libc::EIO && failed.detail.contains("an earlier flush"), "{failed:?}");
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
     }
@@ -222,24 +240,35 @@ mod tests {
     fn d11_a_flush_that_was_killed_counts_as_failed() {
         let note = scratch("killed");
         write(&note, &Note::Running { pid: u32::MAX - 1, started: 1 }).unwrap();
-        assert_eq!(flush(&note, || panic!("not before that was told")).unwrap_err().errno, libc::EIO);
+        assert_eq!(
+            flush(&note, opened, |()| panic!("not before that was told")).unwrap_err().errno,
+            libc::EIO
+        );
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
     }
 
+    /// D7: while it waits it has nothing open, so that nothing is closed when it is given up.
     #[test]
     fn d11_a_flush_under_way_is_joined() {
         let note = scratch("joined");
         let mut other = Command::new("sleep").arg("60").spawn().unwrap();
         let at = started(other.id()).unwrap();
         write(&note, &Note::Running { pid: other.id(), started: at }).unwrap();
+        let is_open = Arc::new(AtomicBool::new(false));
         let joining = {
+            let opens = Arc::clone(&is_open);
             let note = note.clone();
-            std::thread::spawn(move || flush(&note, || Ok(())))
+            let open = move || {
+                opens.store(true, Ordering::SeqCst);
+                Ok(())
+            };
+            std::thread::spawn(move || flush(&note, open, |()| Ok(())))
         };
         sleep(POLL * 4);
-        assert!(!joining.is_finished());
+        assert!(!joining.is_finished() && !is_open.load(Ordering::SeqCst));
         forget(&note).unwrap();
         joining.join().unwrap().unwrap();
+        assert!(is_open.load(Ordering::SeqCst));
         other.kill().unwrap();
         other.wait().unwrap();
         fs::remove_dir_all(note.parent().unwrap()).unwrap();

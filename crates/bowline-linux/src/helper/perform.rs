@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use bowline_host::host::Blocking;
 use bowline_host::names::{BlockName, DevNumber};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, fsync, major, minor, open};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, fstatfs, fsync, major, minor, open, stat};
 use rustix::io::{Errno, pread, write};
 
 use super::flush;
@@ -81,11 +81,11 @@ fn is_below_sys(path: &str) -> bool {
 }
 
 fn sync(device: &BlockName, number: DevNumber) -> Result<(), OperationFailed> {
-    let file = open_device(device, number, OFlags::empty())?;
+    is_meant(&stat(device.device_node())?, device, number)?;
     // The working directory is the run directory.
     let note = flush::note_of(Path::new(""), device, number);
     // The descriptor is closed before the report is sent: a helper must not be what keeps a map in use.
-    flush::flush(&note, || fsync(&file))
+    flush::flush(&note, || open_device(device, number, OFlags::empty()), |file| fsync(file))
 }
 
 /// What O_DIRECT asks of memory: alignment to a logical block, which is at most a page.
@@ -105,7 +105,12 @@ fn read_first(device: &BlockName, number: DevNumber) -> Result<Vec<u8>, Operatio
 fn open_device(device: &BlockName, number: DevNumber, extra: OFlags) -> Result<OwnedFd, OperationFailed> {
     let node = device.device_node();
     let file = open(&node, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | extra, Mode::empty())?;
-    let found = fstat(&file)?;
+    is_meant(&fstat(&file)?, device, number)?;
+    Ok(file)
+}
+
+fn is_meant(found: &Stat, device: &BlockName, number: DevNumber) -> Result<(), OperationFailed> {
+    let node = device.device_node();
     if FileType::from_raw_mode(found.st_mode) != FileType::BlockDevice {
         return Err(OperationFailed::new(Errno::NOTBLK, format!("{node} is no block device")));
     }
@@ -114,7 +119,7 @@ fn open_device(device: &BlockName, number: DevNumber, extra: OFlags) -> Result<O
         let detail = format!("{node} is device {actual} now, expected {number}");
         return Err(OperationFailed::new(Errno::STALE, detail));
     }
-    Ok(file)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{Context, of_error, of_state, outlast, volume};
 use crate::claims::{self, Claim};
 use crate::connection::Chap;
 use crate::error::Error;
-use crate::journal;
+use crate::journal::{self, Attachment};
 use crate::ledger::Ending;
 use crate::sabotage::sabotaged;
 
@@ -133,13 +133,18 @@ pub(super) async fn login(context: Context<'_>, endpoint: &Endpoint) -> Ending {
         Err(ending) => return ending,
     };
     let until = (context.host.now() + context.login.bound()).0.as_millis() as u64;
-    let before = match note_login(context, endpoint, until).await {
-        Ok(before) => before,
+    let (until, before) = match note_login(context, endpoint, until).await {
+        Ok(noted) => noted,
         Err(ending) => return ending,
     };
     let limit = context.login.bound() + LOGIN_SLACK;
     let (over, ending) = match iscsi::login(context.host, &known, limit).await {
-        Ok(()) => return Ending::Ok,
+        Ok(()) => {
+            if before.is_none() {
+                context.answered.note(endpoint, until);
+            }
+            return Ending::Ok;
+        }
         // What is under way is another's login, and ends when that was said to end. Where nobody has said so, ours is long
         // enough: it began before.
         Err(IscsiError::Failed { code: Iscsiadm::SessionExists, message, .. }) => {
@@ -179,8 +184,13 @@ fn of_login(context: Context<'_>, error: IscsiError) -> Ending {
     }
 }
 
-/// Writes down until when a login may be under way, and returns what stood there.
-async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Result<Option<u64>, Ending> {
+/// Writes down until when a login may be under way, at the least, and returns what was written and what stood there. The two differ,
+/// so that each login is known by what is noted of it.
+async fn note_login(
+    context: Context<'_>,
+    endpoint: &Endpoint,
+    until: u64,
+) -> Result<(u64, Option<u64>), Ending> {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
     if sessions_of(context, endpoint)?.is_empty() {
@@ -188,9 +198,11 @@ async fn note_login(context: Context<'_>, endpoint: &Endpoint, until: u64) -> Re
     }
     // A login follows a record that was set; noted here, since the claim is written anyway.
     claim.prepared = true;
-    let before = claim.login_until.replace(until);
+    let before = claim.login_until;
+    let until = if before == Some(until) { until + 1 } else { until };
+    claim.login_until = Some(until);
     claims::store(context.host, &claim).map_err(of_state)?;
-    Ok(before)
+    Ok((until, before))
 }
 
 /// Writes down that the login noted with `until` is over, or may land until another time. What another process has noted
@@ -219,32 +231,36 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
     };
     claim.users.remove(context.id);
+    let journal = journal::load(context.host, context.id).map_err(of_state)?;
     if context.again {
         outlast::logout(context, endpoint).await?;
     }
     if claim.users.is_empty() {
         // Also where the session stays: a login that has not read its record yet would find it put back.
-        outlast::login(context, &claim).await?;
+        outlast::login(context, &claim, journal.as_ref()).await?;
     }
-    let below = below(context, endpoint)?;
-    if let Some(lun) = brought_in(context, &claim, &below)? {
+    let sessions = sessions_of(context, endpoint)?;
+    let below = below(context, &sessions)?;
+    if let Some(lun) = brought_in(&claim, journal, &below) {
         // A scan that was under way has brought it in since the plan was made; it goes first (D14).
         return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
     }
     if claim.users.is_empty() {
-        if claim.made_session && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
+        let stays = sessions.first();
+        let stays = match claim.made_session
+            && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
         {
-            end_sessions(context, endpoint).await?;
-        }
+            true => end_session(context, endpoint, stays).await?,
+            false => stays.is_some(),
+        };
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
-        put_back(context, &claim).await?;
+        put_back(context, &claim, stays).await?;
     }
     claims::store(context.host, &claim).map_err(of_state)
 }
 
-/// The devices below the sessions of the endpoint.
-fn below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Hctl>, Ending> {
-    let sessions = sessions_of(context, endpoint)?;
+/// The devices below those sessions.
+fn below(context: Context<'_>, sessions: &[Session]) -> Result<Vec<Hctl>, Ending> {
     let devices = scsi::addresses(context.host).map_err(of_error)?;
     let is_below = |hctl: &Hctl| sessions.iter().any(|session| session.scsi_host == hctl.host);
     Ok(devices.into_iter().filter(is_below).collect())
@@ -252,14 +268,14 @@ fn below(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Hctl>, Ending>
 
 /// The LUN of this attachment, if it is among them, and a scan of ours has brought it in: below a session that others made
 /// there may be one of theirs.
-fn brought_in(context: Context<'_>, claim: &Claim, below: &[Hctl]) -> Result<Option<Lun>, Ending> {
-    let Some(journal) = journal::load(context.host, context.id).map_err(of_state)? else { return Ok(None) };
+fn brought_in(claim: &Claim, journal: Option<Attachment>, below: &[Hctl]) -> Option<Lun> {
+    let journal = journal?;
     if !claim.made_session && !journal.scanned.contains(&claim.endpoint) {
-        return Ok(None);
+        return None;
     }
     let is_there = |lun: &Lun| below.iter().any(|hctl| hctl.lun == *lun);
     let own = journal.paths.into_iter().filter(|path| path.endpoint == claim.endpoint);
-    Ok(own.map(|path| path.lun).find(is_there))
+    own.map(|path| path.lun).find(is_there)
 }
 
 /// Whether a session has to stay for one of those devices: whose it is does not matter. Where sessions of ours bring in
@@ -286,11 +302,15 @@ fn held(context: Context<'_>, below: &[Hctl]) -> Result<Vec<Hctl>, Ending> {
     Ok(used.into_iter().filter(|disk| !disk.users.is_empty()).map(|disk| disk.hctl).collect())
 }
 
-/// Logs out, and waits until the kernel has let the session go: no event tells of it in time.
-async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
-    let Some(session) = sessions_of(context, endpoint)?.into_iter().next() else { return Ok(()) };
+/// Logs out, and waits until the kernel has let the session go: no event tells of it in time. Returns whether one stays.
+async fn end_session(
+    context: Context<'_>,
+    endpoint: &Endpoint,
+    session: Option<&Session>,
+) -> Result<bool, Ending> {
+    let Some(session) = session else { return Ok(false) };
     if sabotaged!(KeepSession) {
-        return Ok(());
+        return Ok(true);
     }
     let (patience, failed) = match iscsi::logout(context.host, &session.endpoint, LOGOUT_LIMIT).await {
         Ok(()) => {
@@ -308,7 +328,7 @@ async fn end_sessions(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         }
         context.host.sleep_until(context.host.now() + Duration::from_millis(20)).await;
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Whether a logout found no session: it has ended meanwhile. Or iscsid does not run; or it was started anew, and takes
@@ -317,43 +337,20 @@ fn unknown(error: &IscsiError) -> bool {
     matches!(error.code(), Some(Iscsiadm::NoObjects | Iscsiadm::NoSession))
 }
 
-async fn put_back(context: Context<'_>, claim: &Claim) -> Fallible {
-    let Some(record) = record_of(context, &claim.endpoint)? else {
-        return match claim.made_record {
-            // Of a target whose last record went in the middle of a release its directory may be left.
-            true => delete_record(context, &claim.endpoint).await,
-            false => Ok(()),
-        };
-    };
+async fn put_back(context: Context<'_>, claim: &Claim, session_stays: bool) -> Fallible {
+    let (host, endpoint) = (context.host, &claim.endpoint);
     if claim.made_record {
-        if sabotaged!(KeepRecord) {
-            return Ok(());
-        }
-        return match sessions_of(context, &claim.endpoint)?.is_empty() {
-            true => delete_record(context, &record.endpoint).await,
-            false => Ok(()),
+        // What a session uses stays; and of a record that has gone in the middle of a release the directory may be left.
+        return match session_stays || sabotaged!(KeepRecord) {
+            true => Ok(()),
+            false => iscsi::delete_record(host, endpoint, DATABASE_LIMIT).await.map_err(of_iscsi),
         };
+    }
+    if claim.prior.is_empty() || sabotaged!(ForgetPrior) || record_of(context, endpoint)?.is_none() {
+        return Ok(());
     }
     let prior: Vec<(String, String)> = BTreeMap::clone(&claim.prior).into_iter().collect();
-    match prior.is_empty() || sabotaged!(ForgetPrior) {
-        true => Ok(()),
-        false => iscsi::write_record(context.host, &record.endpoint, &prior, None, DATABASE_LIMIT)
-            .await
-            .map_err(of_iscsi),
-    }
-}
-
-/// Two deletions of records with a tag of one target at once: iscsiadm walks the directories of all the target's portals, and when
-/// one vanishes under it, it says "database error" although its own record is gone (open-iscsi 2.1.8, seen running). So
-/// the database is asked.
-async fn delete_record(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
-    match iscsi::delete_record(context.host, endpoint, DATABASE_LIMIT).await {
-        Err(_) if record_of(context, endpoint)?.is_none() => Ok(()),
-        Ok(()) if record_of(context, endpoint)?.is_some() => {
-            Err(Ending::Failed("the record was deleted, but it is still there".into()))
-        }
-        other => other.map_err(of_iscsi),
-    }
+    iscsi::write_record(host, endpoint, &prior, None, DATABASE_LIMIT).await.map_err(of_iscsi)
 }
 
 fn load(context: Context<'_>, endpoint: &Endpoint) -> Result<Claim, Ending> {
@@ -363,8 +360,7 @@ fn load(context: Context<'_>, endpoint: &Endpoint) -> Result<Claim, Ending> {
 
 /// The record, with the target's name as iscsiadm knows it: the connection may spell it otherwise.
 fn record_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Option<NodeRecord>, Ending> {
-    let records = iscsi::records_of(context.host, &endpoint.iqn).map_err(of_iscsi)?;
-    Ok(records.into_iter().find(|record| record.endpoint == *endpoint))
+    Ok(iscsi::records_of_endpoint(context.host, endpoint).map_err(of_iscsi)?.into_iter().next())
 }
 
 pub(super) fn sessions_of(context: Context<'_>, endpoint: &Endpoint) -> Result<Vec<Session>, Ending> {

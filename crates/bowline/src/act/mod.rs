@@ -1,6 +1,7 @@
 //! How each step is done. A step's answer is a hint: the next observation is the truth. Only flush and read leave
 //! no trace to observe, so theirs is a fact.
 
+mod answered;
 mod endpoint;
 mod outlast;
 mod records;
@@ -18,6 +19,7 @@ use crate::ledger::Ending;
 use crate::plan::Step;
 use crate::policy::LoginPolicy;
 
+pub(crate) use self::answered::Answered;
 pub(crate) use self::records::Patterns;
 
 /// What a step needs to know beside itself.
@@ -32,6 +34,8 @@ pub(crate) struct Context<'a> {
     pub(crate) flush: Duration,
     /// Records that this verb has made.
     pub(crate) patterns: &'a Patterns,
+    /// Logins of this verb that are over.
+    pub(crate) answered: &'a Answered,
     /// Whether it was tried before, by this process or by one that has ended: what that began may still be under way.
     pub(crate) again: bool,
 }

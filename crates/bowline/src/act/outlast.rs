@@ -7,8 +7,9 @@ use bowline_host::iscsi::{self, Endpoint, Session};
 use bowline_host::lingering;
 
 use super::endpoint::{LOGIN_SLACK, LOGOUT_LIMIT, sessions_of};
-use super::{Context, of_error};
+use super::{Context, answered, of_error};
 use crate::claims::Claim;
+use crate::journal::Attachment;
 use crate::ledger::Ending;
 use crate::sabotage::{met, sabotaged};
 
@@ -20,7 +21,16 @@ const POLL: Duration = Duration::from_millis(50);
 /// A login may still be under way in iscsid, which cannot be told to stop: before TCP has connected there is no session to
 /// log out from. It lands; or iscsid has answered the iscsiadm that asked for it, which therefore ends; or, where that
 /// is gone already, it is over when it was bound to be.
-pub(super) async fn login(context: Context<'_>, claim: &Claim) -> Result<(), Ending> {
+///
+/// What the attachment knows to be over is not looked for: on a host with thousands of processes that takes longer than the logout.
+pub(super) async fn login(
+    context: Context<'_>,
+    claim: &Claim,
+    journal: Option<&Attachment>,
+) -> Result<(), Ending> {
+    if answered::knows(journal, claim) {
+        return Ok(());
+    }
     let host = context.host;
     let Some(until) = claim.login_until.map(|until| Moment(Duration::from_millis(until))) else {
         return Ok(());

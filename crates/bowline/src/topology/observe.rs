@@ -39,7 +39,7 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
     }
     if scope.openers != Openers::Unasked {
         topology.openers = find_openers(host, scope, &topology)?;
-        topology.closing = is_closing(host, &topology)?;
+        (topology.closing, topology.close_hangs) = closing(host, &topology)?;
     }
     Ok(topology)
 }
@@ -170,13 +170,14 @@ fn find_layers(host: &dyn Host, scope: &Scope, topology: &Topology) -> Result<Ve
     Ok(found.into_iter().collect())
 }
 
-/// The map is counted before /proc is read and again after, and the larger count holds: whoever opens it or ends a close
-/// meanwhile may be taken for a last close, but hides none.
-fn is_closing(host: &dyn Host, topology: &Topology) -> Result<bool, Error> {
-    let Some(view) = &topology.map else { return Ok(false) };
+/// Whether somebody may be in a last close of the map, and whether he was there all the time. It is counted before /proc is read and
+/// again after. By the larger count whoever opens it or ends a close meanwhile may be taken for a last close, but none is hidden;
+/// by the smaller one nobody who comes and goes counts.
+fn closing(host: &dyn Host, topology: &Topology) -> Result<(bool, bool), Error> {
+    let Some(view) = &topology.map else { return Ok((false, false)) };
     let again = dm::map_of(host, &view.map.wwid)?.filter(|map| map.number == view.map.number);
-    let opens = again.map_or(0, |map| map.open_count).max(view.map.open_count);
-    Ok(topology.is_open_unseen(opens))
+    let (before, after) = (view.map.open_count, again.map_or(0, |map| map.open_count));
+    Ok((topology.is_open_unseen(before.max(after)), topology.is_open_unseen(before.min(after))))
 }
 
 /// Who has the volume open. A partition is a part of the volume, not a user of it, so what counts is who has *it*

@@ -107,6 +107,30 @@ fn c16_d15_twice_is_once() {
     nothing_wrong(&host);
 }
 
+/// D14: a release looks for a login that outlived its process, but not where the attachment knows that there is none.
+#[test]
+fn d14_logins_that_were_answered_are_not_looked_for() {
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    host.state().searches = 0;
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    assert_eq!(host.state().searches, 0);
+
+    attach(&host, &[1, 2]).unwrap();
+    let mut state = host.state();
+    // A process that died has noted a login of its own.
+    for (_, bytes) in state.stored.iter_mut().filter(|(name, _)| name.starts_with("claims/")) {
+        let mut claim: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        claim["login_until"] = (claim["login_until"].as_u64().unwrap() + 1).into();
+        *bytes = claim.to_string().into_bytes();
+    }
+    state.searches = 0;
+    drop(state);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    assert!(host.state().searches >= 2, "one search for each endpoint");
+    nothing_wrong(&host);
+}
+
 /// C1, B7: the dead portal costs only itself.
 #[test]
 fn c1_one_dead_portal_is_named_and_the_map_is_made_of_the_others() {

@@ -139,7 +139,7 @@ fn not_flushed(device: &BlockName, step: &Step, ending: &Ending, view: &View<'_>
     let tries = view.ledger.tries(step).count();
     let message = match (ending, &view.topology.map) {
         (Ending::Final(_), _) => format!("a write to {device} is lost: the flush says so"),
-        (_, Some(map)) if view.topology.closing => {
+        (_, Some(map)) if view.topology.close_hangs => {
             format!("a last close of map {} hangs in its write-back, so it cannot be flushed", map.map.name)
         }
         _ => format!("what was written to {device} cannot reach the target, so it cannot be flushed"),

@@ -307,10 +307,16 @@ impl World {
         self
     }
 
-    /// Somebody is in a last close of the map.
+    /// Somebody may be in a last close of the map.
     pub(super) fn closing(mut self) -> Self {
         self.topology.closing = true;
         self
+    }
+
+    /// Somebody is, and stays there.
+    pub(super) fn close_hangs(mut self) -> Self {
+        self.topology.close_hangs = true;
+        self.closing()
     }
 
     /// A program of udev's rules that has the volume open.

@@ -150,7 +150,11 @@ fn d7_the_error_says_which_of_the_three_cases_it_is() {
     assert!(message(hung.clone()).contains("cannot reach the target"));
     let ours = hung.clone().opener("bowline-helper");
     assert!(message(ours.clone()).contains("cannot reach the target"), "our own flush is no close");
-    assert!(message(ours.closing()).contains("a last close of map mpatha hangs"));
+    assert!(
+        message(ours.clone().closing()).contains("cannot reach the target"),
+        "who passes by has just closed it"
+    );
+    assert!(message(ours.close_hangs()).contains("a last close of map mpatha hangs"));
     let lost = mapped().ended(sync_map(), Ending::Final("Input/output error".into()));
     assert!(message(lost).contains("is lost"));
     assert!(message(hung.opener("dd")).contains("in use"));
