@@ -16,7 +16,7 @@ use crate::Args;
 
 /// Seeds of the marks that are met most rarely: with them a short run can be asked to meet every mark (`--cover`). Where one is
 /// met no more, a long run says which seed meets it (`cargo xtask sim --runs 100000`, "met last").
-const RARE: &[u64] = &[36_851, 10_321_073, 13_033_171, 14_103_907, 42_152_543_013_850];
+const RARE: &[u64] = &[15_499, 36_851, 10_321_073, 13_033_171, 14_103_907, 42_152_543_013_850];
 
 /// How many of the marks that were met last are told.
 const TOLD: usize = 5;
