@@ -70,6 +70,19 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// The login that was noted with `until` is over, or may land until `over`. What another process has noted meanwhile for its
+    /// own login stays; where `over` is later it holds for both, and then it is no login's own: whoever knows one of the two
+    /// to be over knows nothing of the other.
+    pub(crate) fn login_is_over(&mut self, until: u64, over: Option<u64>) {
+        self.login_until = match (self.login_until, over) {
+            (Some(noted), Some(over)) if noted != until && over > noted => Some(over + 1),
+            (Some(noted), _) if noted != until => Some(noted),
+            _ => over,
+        };
+    }
+}
+
 /// The lock under which an endpoint's claim and record are changed.
 pub fn lock_name(endpoint: &Endpoint) -> String {
     format!("portal-{}", key(endpoint))
@@ -129,5 +142,30 @@ pub fn store(host: &dyn Host, claim: &Claim) -> Result<(), Error> {
     match claim.users.is_empty() && !sabotaged!(KeepClaim) {
         true => Ok(host.remove_state(&file(&claim.endpoint))?),
         false => journal::store_json(host, &file(&claim.endpoint), claim),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14: a login of another process is not forgotten with one that is over.
+    #[test]
+    fn d14_what_is_noted_of_two_logins_is_neither_ones_alone() {
+        let after = |noted, until, over| {
+            let endpoint = Endpoint {
+                iqn: "iqn.2026-11.net.example:array".parse().unwrap(),
+                portal: "10.0.0.1:3260".parse().unwrap(),
+                iface: Default::default(),
+            };
+            let mut claim = Claim { login_until: Some(noted), ..Claim::new(endpoint) };
+            claim.login_is_over(until, over);
+            claim.login_until
+        };
+        assert_eq!(after(20, 20, None), None);
+        assert_eq!(after(20, 20, Some(10)), Some(10), "what was noted before holds again");
+        assert_eq!(after(30, 20, None), Some(30), "another's");
+        assert_eq!(after(30, 20, Some(10)), Some(30));
+        assert_eq!(after(30, 20, Some(50)), Some(51), "the first one's owner may know that it is over");
     }
 }

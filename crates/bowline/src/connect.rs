@@ -52,16 +52,17 @@ pub async fn connect(
         observer,
     );
 
-    let live = before.as_ref().is_some_and(|found| found.phase == Phase::Attached);
-    let there = live && before.as_ref().map_or(Ok(false), |found| is_there(host, found))?;
+    let attached = before.as_ref().filter(|found| found.phase == Phase::Attached);
+    let live = attached.map_or(Ok(false), |attached| is_there(host, attached))?;
     if let Some(found) = &before
-        && !live
+        && found.phase != Phase::Attached
         && !sabotaged!(SkipInterrupted)
     {
         finish_interrupted(&mut runner, found, end, &mut cancel).await?;
     }
     let mut journal = match before {
         Some(found) if live => found,
+        Some(found) if found.phase == Phase::Attached => begun_anew(found, options, host.wall_clock()),
         before => Attachment {
             // Whoever was told of it died before it could say so.
             lost_write: before.is_some_and(|found| found.lost_write),
@@ -87,7 +88,7 @@ pub async fn connect(
         paths: connection.paths.clone(),
         multipath,
         allow_single_device: options.allow_single_device,
-        expected: expected.or_else(|| journal.wwid.clone().filter(|_| live)),
+        expected: expected.or_else(|| journal.wwid.clone()),
         live,
         login,
         scan_attempts: options.scan_attempts,
@@ -122,17 +123,33 @@ pub async fn connect(
         Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
         Err(error) => error,
     };
-    if there || (sabotaged!(SkipUndo) && cancel.asked()) {
+    if live || (sabotaged!(SkipUndo) && cancel.asked()) {
         // What was attached before stays: it is in use, and this call did not make it.
         return Err(error);
     }
-    Err(undo(&mut runner, &goal, end, error).await)
+    Err(undo(&mut runner, end, error).await)
 }
 
-/// Whether a map or a disk is there of what is attached on file. After a reboot neither is: then nobody uses it.
+/// Whether a map or a disk is there of what is attached on file, be it on its way out. After a reboot neither is.
 fn is_there(host: &dyn Host, attached: &Attachment) -> Result<bool, Error> {
     let topology = observe(host, &Scope::of(attached))?;
-    Ok(topology.map.is_some() || topology.devices_of(&attached.paths).next().is_some())
+    let going = topology.sessions.iter().any(|session| !session.going.is_empty());
+    Ok(topology.map.is_some() || topology.devices_of(&attached.paths).next().is_some() || going)
+}
+
+/// An attachment that is gone from the host: nobody has it any more, so it is attached anew. What it is, and what of it may still be on
+/// the host, is known from before: identity, paths, and whether its entry of the wwids file is of its making.
+fn begun_anew(gone: Attachment, options: &ConnectOptions, begun: u64) -> Attachment {
+    Attachment {
+        phase: Phase::Attaching,
+        multipath: options.multipath,
+        map: None,
+        flushed: false,
+        bare: false,
+        answered: Default::default(),
+        begun,
+        ..gone
+    }
 }
 
 /// A login gets what the deadline leaves (B1); where the portals are tried in turn, each gets its share.
@@ -195,10 +212,9 @@ async fn finish_interrupted(
 }
 
 /// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.
-async fn undo(runner: &mut Runner<'_>, goal: &Attach, end: Moment, error: Error) -> Error {
+async fn undo(runner: &mut Runner<'_>, end: Moment, error: Error) -> Error {
     runner.tell(Event::CleaningUp { reason: error.message.clone() });
-    let written = Detach::of(runner.journal.as_ref(), OnDirty::NothingWritten);
-    let back = Detach { paths: goal.paths.clone(), ..written };
+    let back = Detach::of(runner.journal.as_ref(), OnDirty::NothingWritten);
     let (seen, waiting) = match pursue_stubbornly(runner, &back, end).await {
         Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
         Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),

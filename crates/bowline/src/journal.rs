@@ -81,7 +81,7 @@ pub struct Attachment {
     #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "unfinished")]
     pub scans_again: bool,
     /// Logins that this attachment has made and that are over: what stands for the endpoint in its claim's name, and what the claim
-    /// had noted of the login ([`crate::claims::Claim::login_until`]). Where it says the same still, none can be under way.
+    /// had noted of the login ([`crate::claims::Claim::login_until`]). Where it says the same still, no other was noted since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answered: BTreeMap<String, u64>,
     /// When the connect began, in seconds since 1970.

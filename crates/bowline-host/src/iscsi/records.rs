@@ -248,8 +248,11 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
             return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
         }
         let records = records_of_endpoint(host, endpoint)?;
-        let ours = records.iter().filter(|record| record.tpgt.is_none());
-        ours.into_iter().try_for_each(|record| remove(host, &record.path))
+        if records.iter().any(|record| record.tpgt.is_some()) {
+            let why = "it has got a tag meanwhile";
+            return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
+        }
+        records.iter().try_for_each(|record| remove(host, &record.path))
     })
     .await
 }

@@ -84,8 +84,16 @@ fn sync(device: &BlockName, number: DevNumber) -> Result<(), OperationFailed> {
     is_meant(&stat(device.device_node())?, device, number)?;
     // The working directory is the run directory.
     let note = flush::note_of(Path::new(""), device, number);
+    let open = || {
+        let file = open_device(device, number, OFlags::empty())?;
+        // While another flush was waited for, name and number may have come to mean another device.
+        match flush::note_of(Path::new(""), device, number) == note {
+            true => Ok(file),
+            false => Err(OperationFailed::new(Errno::STALE, format!("{device} is another device now"))),
+        }
+    };
     // The descriptor is closed before the report is sent: a helper must not be what keeps a map in use.
-    flush::flush(&note, || open_device(device, number, OFlags::empty()), |file| fsync(file))
+    flush::flush(&note, open, |file| fsync(file))
 }
 
 /// What O_DIRECT asks of memory: alignment to a logical block, which is at most a page.

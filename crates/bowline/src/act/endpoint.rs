@@ -205,15 +205,11 @@ async fn note_login(
     Ok((until, before))
 }
 
-/// Writes down that the login noted with `until` is over, or may land until another time. What another process has noted
-/// meanwhile for its own login stays.
+/// Writes down that the login noted with `until` is over, or may land until another time.
 async fn login_is_over(context: Context<'_>, endpoint: &Endpoint, until: u64, over: Option<u64>) -> Fallible {
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
     let mut claim = load(context, endpoint)?;
-    claim.login_until = match claim.login_until {
-        Some(noted) if noted != until => over.max(Some(noted)),
-        _ => over,
-    };
+    claim.login_is_over(until, over);
     claims::store(context.host, &claim).map_err(of_state)
 }
 
@@ -246,12 +242,11 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         return Err(Ending::Failed(format!("LUN {lun} has just appeared below its session")));
     }
     if claim.users.is_empty() {
-        let stays = sessions.first();
         let stays = match claim.made_session
             && (sabotaged!(LogOutOthers) || !serves_others(context, &claim, &below).await?)
         {
-            true => end_session(context, endpoint, stays).await?,
-            false => stays.is_some(),
+            true => end_session(context, endpoint, sessions.first()).await?,
+            false => !sessions_of(context, endpoint)?.is_empty(),
         };
         // Also below a session that stays: the claim goes, and with it the memory of what others had set.
         put_back(context, &claim, stays).await?;

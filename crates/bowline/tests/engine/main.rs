@@ -107,6 +107,32 @@ fn c16_d15_twice_is_once() {
     nothing_wrong(&host);
 }
 
+/// C1, D9: after a reboot a volume is attached on file, and nothing of it is there but node records and the line of the wwids file.
+#[test]
+fn c1_d9_what_is_gone_is_attached_anew_or_undone_over_all_its_portals() {
+    let gone = || {
+        let host = FakeHost::default();
+        attach(&host, &[1, 2]).unwrap();
+        let mut state = host.state();
+        let Model { records, wwid_on_file, .. } = state.model.clone();
+        state.model = Model { records, wwid_on_file, ..Model::default() };
+        drop(state);
+        host
+    };
+    let host = gone();
+    assert!(attach(&host, &[1, 2]).unwrap().changed);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    assert_eq!(host.state().model, Model::default());
+
+    let host = gone();
+    host.state().dead = [1].into();
+    let error = attach(&host, &[1]).unwrap_err();
+    assert_eq!((error.kind, error.leftovers), (ErrorKind::NotAttached, Vec::new()));
+    assert_eq!(host.state().model, Model::default());
+    assert!(host.state().stored.is_empty(), "{:?}", host.state().stored.keys());
+    nothing_wrong(&host);
+}
+
 /// D14: a release looks for a login that outlived its process, but not where the attachment knows that there is none.
 #[test]
 fn d14_logins_that_were_answered_are_not_looked_for() {
