@@ -165,6 +165,9 @@ begin() { # VERB VOLUME [OPTION]…
     verb=$1 what=$(named "$2")
     shift 2
     step "$verb $what $*"
+    # Else what the verb before has told would be taken for this one's, until the shell has come to start it.
+    : >/tmp/events
+    : >"$answer"
     began=${EPOCHREALTIME/./}
     bowline "$verb" "$what" --json --progress json "$@" >"$answer" 2>/tmp/events &
     running=$!
