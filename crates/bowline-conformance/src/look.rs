@@ -69,6 +69,20 @@ pub fn host(host: &dyn Host, volumes: &BTreeMap<String, Known>) -> Result<Value,
     Ok(Value::Object(seen))
 }
 
+/// Whether a volume's map cannot be used although a path of it runs.
+///
+/// # Errors
+/// The host cannot be observed.
+pub fn any_unready(host: &dyn Host, volumes: &BTreeMap<String, Known>) -> Result<bool, String> {
+    for known in volumes.values() {
+        let topology = topology(host, known)?;
+        if topology.map.as_ref().is_some_and(|view| !view.ready() && runs(&topology, view, known)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// All that is there, whosever it is.
 fn counts(host: &dyn Host) -> Result<[(&'static str, usize); 4], String> {
     let records = iscsi::all_records(host).map_err(|error| error.to_string())?.len();

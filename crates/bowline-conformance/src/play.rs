@@ -15,6 +15,8 @@ use crate::{answer, connection, others};
 
 /// No step waits longer for something to be so.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A map that is not ready for so long is not on its way.
+const UNREADY: Duration = Duration::from_secs(5);
 /// How often it is looked.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -73,7 +75,7 @@ impl<S: Stage> Player<'_, S> {
                 json!({
                     "answer": answer::of_connect(&answer, &portals, &known.wwid),
                     "told": told,
-                    "host": self.look()?,
+                    "host": self.look().await?,
                 })
             }
             Action::Disconnect(how) => {
@@ -86,7 +88,7 @@ impl<S: Stage> Player<'_, S> {
                 json!({
                     "answer": answer::of_disconnect(&answer, &portals),
                     "told": told,
-                    "host": self.look()?,
+                    "host": self.look().await?,
                 })
             }
             Action::Write(volume) => {
@@ -101,13 +103,13 @@ impl<S: Stage> Player<'_, S> {
                 }
                 json!({ "as written": self.stage.verify(&node, *volume).await? })
             }
-            Action::Look => json!({ "host": self.look()? }),
+            Action::Look => json!({ "host": self.look().await? }),
             Action::Wait(wait) => {
                 self.wait(*wait).await?;
                 // Of what else goes on meanwhile, time tells nothing that could be compared.
                 match wait {
                     Wait::CloserHangs | Wait::Udev | Wait::Devices { .. } => return Ok(None),
-                    _ => json!({ "host": self.look()? }),
+                    _ => json!({ "host": self.look().await? }),
                 }
             }
             Action::Others(others) => {
@@ -151,8 +153,15 @@ impl<S: Stage> Player<'_, S> {
         Ok(known)
     }
 
-    fn look(&self) -> Result<Value, String> {
-        look::host(self.stage.host(), &self.volumes)
+    /// multipathd and udev go on with a map after it was handed out, and a table that is loaded anew makes it unready for a moment.
+    /// When tells nothing, so that moment is waited for.
+    async fn look(&self) -> Result<Value, String> {
+        let host = self.stage.host();
+        let end = host.now() + UNREADY;
+        while look::any_unready(host, &self.volumes)? && host.now() < end {
+            self.stage.pause(BETWEEN).await;
+        }
+        look::host(host, &self.volumes)
     }
 
     /// The names of disks that no verb of this case has told of.
@@ -188,7 +197,7 @@ impl<S: Stage> Player<'_, S> {
                 return Ok(());
             }
             if self.stage.host().now() >= end {
-                let host = self.look()?;
+                let host = self.look().await?;
                 return Err(format!("not so within {} s; there is {host}", PATIENCE.as_secs()));
             }
             self.stage.pause(BETWEEN).await;
