@@ -34,3 +34,23 @@ for rate in 30% 50%; do
         no_leftovers
     done
 done
+
+step "all is lost while udev reads, and multipathd does not come to it: who reads is set free all the same"
+connect_all 1
+udevadm settle
+device=$(readlink -f "$(field .device_node)")
+lab drop 100%
+udevadm trigger -c change -s block
+reads() { read_by_udev "$device"; }
+wait_until 20 "udev reads $device" reads
+multipathd=$(pgrep -x multipathd)
+kill -STOP "$multipathd"
+at_end kill -CONT "$multipathd"
+expect_exit 5 disconnect 1 --deadline 60s
+expect_json '.error.leftovers == []'
+! reads || fail "udev still reads $device"
+kill -CONT "$multipathd"
+lab heal
+disconnect 1
+expect_json '.outcome == "clean"'
+no_leftovers

@@ -95,7 +95,25 @@ pub async fn remove(host: &dyn Host, layer: &Layer, limit: Duration) -> Result<(
             return Err(HostError::unavailable("remove", layer.to_string(), "it is no device-mapper device"));
         }
     };
-    let args = vec!["remove".to_owned(), name];
+    dmsetup(host, vec!["remove".to_owned(), name], limit).await
+}
+
+/// `dmsetup message NAME 0 MESSAGE`: what multipathd tells the multipath target of a map as well (0.9.4
+/// `libmultipath/devmapper.c` `dm_message`): `fail_path MAJOR:MINOR`, `fail_if_no_path`. The kernel does it at once, whatever I/O waits.
+///
+/// # Errors
+/// There is no such map, its target does not know the message, dmsetup is missing, or did not end within `limit`.
+pub async fn message(
+    host: &dyn Host,
+    map: &MapName,
+    message: &str,
+    limit: Duration,
+) -> Result<(), HostError> {
+    let args = ["message", map.as_str(), "0", message].map(str::to_owned).into();
+    dmsetup(host, args, limit).await
+}
+
+async fn dmsetup(host: &dyn Host, args: Vec<String>, limit: Duration) -> Result<(), HostError> {
     let program = Program { name: "dmsetup", args, limit, abandon: false, keeps_locks: true };
     let ended = host.run(&program).await?;
     match ended.code {

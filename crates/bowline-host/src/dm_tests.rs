@@ -80,3 +80,16 @@ proptest! {
         let _ = look(&table, &status);
     }
 }
+
+#[test]
+fn a_message_is_dmsetups() {
+    let limit = std::time::Duration::from_secs(1);
+    let host =
+        FakeHost::default().ends(0, "").ends(1, "device-mapper: message ioctl failed\nCommand failed.\n");
+    let mpatha = "mpatha".parse().unwrap();
+    let tell = || crate::testing::block_on(message(&host, &mpatha, "fail_path 8:16", limit));
+    tell().unwrap();
+    assert_eq!(host.log(), ["dmsetup message mpatha 0 fail_path 8:16"]);
+    assert_eq!(host.ran()[0].args.len(), 4, "the message is one argument");
+    assert!(tell().unwrap_err().to_string().contains("Command failed"));
+}

@@ -173,6 +173,8 @@ mod state {
             DiskLingers,
             /// A login is waited for by the iscsiadm that asked for it.
             LoginWaits,
+            /// multipathd did not come to it, and device-mapper was told without it.
+            WithoutMultipathd,
             /// D4: what others attached.
             Unclaimed,
             /// C1: what was there before stays.

@@ -171,6 +171,29 @@ pub fn fail_path(sim: &Sim, map: u64, disk: u64) {
     });
 }
 
+/// `dmsetup message MAP 0 MESSAGE`.
+pub async fn dmsetup(sim: &Sim, args: &[String]) -> (i32, String) {
+    sim.sleep(sim.with(|world| world.latency(5, 30))).await;
+    let words: Vec<&str> = args.iter().flat_map(|arg| arg.split(' ')).collect();
+    let failed = || (1, "device-mapper: message ioctl failed: No such device or address\n".to_owned());
+    let ["message", name, "0", message @ ..] = words.as_slice() else {
+        return (1, format!("dmsetup {}: not modelled\n", args.join(" ")));
+    };
+    let Some(map) = sim.with(|world| world.maps.values().find(|map| map.name == **name).cloned()) else {
+        return failed();
+    };
+    match message {
+        ["fail_if_no_path"] => sim.with(|world| world.stop_queueing(map.id)),
+        ["fail_path", number] => {
+            let is_it = |path: &&MapPath| format!("{}:{}", path.number.0, path.number.1) == **number;
+            let Some(path) = map.paths.iter().find(is_it) else { return failed() };
+            fail_path(sim, map.id, path.disk);
+        }
+        _ => return failed(),
+    }
+    (0, String::new())
+}
+
 impl World {
     /// Queueing ends: what waits is failed.
     pub fn stop_queueing(&mut self, map: u64) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_host::HostError;
 use bowline_host::host::{Ended, Program};
 
-use super::{World, iscsiadm, multipathd};
+use super::{World, iscsiadm, maps, multipathd};
 use crate::executor::Sim;
 
 /// Starts a program and waits for its end, or for its limit; `hangs` makes it stand still for that long first.
@@ -35,6 +35,7 @@ pub async fn run_program(
         let ended = match name {
             "iscsiadm" => iscsiadm::run(&work, args).await,
             "multipath" => multipathd::program(&work, &args).await,
+            "dmsetup" => maps::dmsetup(&work, &args).await,
             _ => (127, format!("{name}: not found\n")),
         };
         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);

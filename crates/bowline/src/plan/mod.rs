@@ -72,7 +72,14 @@ pub enum Step {
     StopQueueing(MapName),
     /// Have device-mapper fail a path of the map, so that whoever reads the map slowly is told of an error instead. Only
     /// where the data is flushed and nobody uses it.
-    FailPath(BlockName),
+    FailPath {
+        /// The map that it is a path of.
+        map: MapName,
+        /// The disk.
+        device: BlockName,
+        /// Its number.
+        number: DevNumber,
+    },
     /// Remove a logical volume that lies upon the volume and that nobody has open. Only where the data is given up, or
     /// was never there.
     RemoveLayer(Layer),
@@ -120,7 +127,7 @@ impl fmt::Display for Step {
             Self::VerifyRead { device, .. } => write!(f, "read from {device}"),
             Self::Sync { device, .. } => write!(f, "flush {device}"),
             Self::StopQueueing(name) => write!(f, "stop queueing in map {name}"),
-            Self::FailPath(device) => write!(f, "fail path {device}"),
+            Self::FailPath { device, .. } => write!(f, "fail path {device}"),
             Self::RemoveLayer(layer) => write!(f, "remove {layer}"),
             Self::RemoveMap { name, .. } => write!(f, "remove map {name}"),
             Self::DeleteDevice { hctl, block } => match block {

@@ -169,7 +169,9 @@ fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, 
     for block in ours.devices.iter().filter_map(|device| device.block()) {
         if map.is_active(block.number) {
             met!(FailReaders);
-            draft.want(view, Step::FailPath(block.name.clone()), FAIL_TRIES, Duration::from_millis(200));
+            let (map, device) = (map.map.name.clone(), block.name.clone());
+            let step = Step::FailPath { map, device, number: block.number };
+            draft.want(view, step, FAIL_TRIES, Duration::from_millis(200));
         }
     }
 }

@@ -102,7 +102,7 @@ pub fn failures(view: &View<'_>) -> Vec<String> {
                     | Step::Release(_)
                     | Step::Sync { .. }
                     | Step::StopQueueing(_)
-                    | Step::FailPath(_)
+                    | Step::FailPath { .. }
             );
             (cleaning && !ending.is_ok()).then(|| format!("{}: {}", entry.step, ending.reason()))
         })

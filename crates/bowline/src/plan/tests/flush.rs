@@ -242,7 +242,8 @@ fn d7_queueing_is_stopped_only_where_the_data_is_given_up() {
 /// are given up.
 #[test]
 fn d7_who_reads_a_flushed_map_for_long_is_told_of_errors() {
-    let fail = |n| Step::FailPath(disk(n));
+    let map: bowline_host::MapName = "mpatha".parse().unwrap();
+    let fail = |n| Step::FailPath { map: map.clone(), device: disk(n), number: number(n) };
     let read = mapped().ok(sync_map()).udev_opener();
     assert_eq!(steps(read.detach(&detach_of(&[1, 2]))), [], "it passes by");
     let long = read.after_ms(16_000);
