@@ -35,8 +35,11 @@ for portal in 3 4; do
     [ "$(told $portal path_logging_in)" = 8 ] || fail "expected eight logins, saw $(cat /tmp/events-$portal)"
     told_once $portal
 done
-[ "$(opened 3)" -ge 8 ] || fail "expected each login to open connections, saw $(opened 3)"
-[ "$(opened 3)" = "$(opened 4)" ] || fail "expected as many connections in both, saw $(opened 3) and $(opened 4)"
+# How many connections iscsid opens for a login that is refused follows from its clock, and on a busy machine differs from one to the next.
+for portal in 3 4; do
+    count=$(opened $portal)
+    [[ $count -ge 8 && $count -le 24 ]] || fail "expected one to three connections for each of eight logins, saw $count"
+done
 lab heal
 no_leftovers
 
