@@ -142,7 +142,7 @@ pub async fn create_record(
         }
         if there.tpgt.is_none() {
             let why = format!("the record of interface {} is in its place", there.endpoint.iface);
-            return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
+            return Err(unfit("make the node record of", endpoint, why));
         }
     }
     exit::run(host, node(endpoint, &["-o", "new"], limit), &[]).await?;
@@ -152,7 +152,7 @@ pub async fn create_record(
         if is_torn(&record) {
             let why =
                 format!("iscsiadm has left {path} unfinished; is the file system of the node database full?");
-            return Err(HostError::unavailable("make the node record of", endpoint.to_string(), why).into());
+            return Err(unfit("make the node record of", endpoint, why));
         }
         if let (None, Some((directory, _))) = (tpgt, path.rsplit_once('/')) {
             pattern = Some(Pattern { directory: directory.to_owned(), record });
@@ -218,7 +218,7 @@ pub async fn write_record(
     if let Some((key, _)) = to_store.find(|(_, value)| !is_storable(value)) {
         let why =
             format!("{key} must have 1 to 255 bytes, no control characters, no white space at its ends");
-        return Err(HostError::unavailable("write the record of", endpoint.to_string(), why).into());
+        return Err(unfit("write the record of", endpoint, why));
     }
     let lines: Vec<(&str, &str)> = plain.chain(hidden.iter().copied()).collect();
     match lines.is_empty() {
@@ -245,12 +245,12 @@ pub async fn delete_record(host: &dyn Host, endpoint: &Endpoint, limit: Duration
     lock::under(host, limit, || {
         if !sessions_at(host, endpoint)?.is_empty() {
             let why = "a session uses it";
-            return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
+            return Err(unfit("remove the node record of", endpoint, why));
         }
         let records = records_of_endpoint(host, endpoint)?;
         if records.iter().any(|record| record.tpgt.is_some()) {
             let why = "it has got a tag meanwhile";
-            return Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into());
+            return Err(unfit("remove the node record of", endpoint, why));
         }
         records.iter().try_for_each(|record| remove(host, &record.path))
     })
@@ -266,7 +266,7 @@ async fn delete_tagged(host: &dyn Host, endpoint: &Endpoint, limit: Duration) ->
         (true, _) => Ok(()),
         (false, Ok(())) => {
             let why = "iscsiadm says that it did, but it is still there";
-            Err(HostError::unavailable("remove the node record of", endpoint.to_string(), why).into())
+            Err(unfit("remove the node record of", endpoint, why))
         }
         (false, failed) => failed,
     }
@@ -281,6 +281,11 @@ async fn remove_empty(host: &dyn Host, endpoint: &Endpoint, limit: Duration) -> 
     }
     let record = format!("{directory}/{},{}", endpoint.portal.address, endpoint.portal.port);
     lock::under(host, limit, || remove(host, &record)).await
+}
+
+/// Why an operation on the record of an endpoint is not done.
+fn unfit(operation: &'static str, endpoint: &Endpoint, why: impl Into<String>) -> IscsiError {
+    HostError::unavailable(operation, endpoint.to_string(), why).into()
 }
 
 /// Removes a record's file, and with the last one the target's directory. One that is absent is no error.
@@ -397,7 +402,7 @@ fn edit_all(host: &dyn Host, endpoint: &Endpoint, lines: &[(&str, &str)]) -> Res
     let records = records_of_endpoint(host, endpoint)?;
     if records.is_empty() {
         let why = "it has no node record";
-        return Err(HostError::unavailable("write the record of", endpoint.to_string(), why).into());
+        return Err(unfit("write the record of", endpoint, why));
     }
     for record in records {
         let old = host.read(&record.path).map_err(|e| HostError::io("read", record.path.as_str(), e))?;
