@@ -186,7 +186,7 @@ pub fn handed_out(
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     let node = connected.device_node.rsplit('/').next().unwrap_or_default();
-    let map = world.maps.values().find(|map| map.name == node);
+    let map = world.map_named(node);
     let disks: Vec<u64> = match (map, &connected.map) {
         (Some(map), Some(_)) => map.paths.iter().map(|path| path.disk).collect(),
         (None, None) => match world.block(node).map(|block| block.id) {

@@ -73,6 +73,11 @@ impl World {
         self.maps.values().find(|map| map.wwid == wwid)
     }
 
+    /// The map of a name.
+    pub fn map_named(&self, name: &str) -> Option<&Map> {
+        self.maps.values().find(|map| map.name == name)
+    }
+
     /// The maps whose tables refer to a disk.
     pub fn maps_upon(&self, disk: u64) -> impl Iterator<Item = &Map> {
         self.maps.values().filter(move |map| map.paths.iter().any(|path| path.disk == disk))
@@ -179,7 +184,7 @@ pub async fn dmsetup(sim: &Sim, args: &[String]) -> (i32, String) {
     let ["message", name, "0", message @ ..] = words.as_slice() else {
         return (1, format!("dmsetup {}: not modelled\n", args.join(" ")));
     };
-    let Some(map) = sim.with(|world| world.maps.values().find(|map| map.name == **name).cloned()) else {
+    let Some(map) = sim.with(|world| world.map_named(name).cloned()) else {
         return failed();
     };
     match message {

@@ -388,13 +388,15 @@ pub async fn ask(sim: &Sim, command: &str, limit: Duration) -> Result<String, Ho
         ["add", "map", wwid] => add_map(sim, wwid),
         ["del", "map", name] => del_map(sim, name),
         ["del", "path", name] => say(sim.with(|world| world.multipathd.paths.remove(*name).is_some())),
-        ["disablequeueing", "map", name] => say(sim.with(|world| match named(world, name) {
-            Some(map) => {
-                world.stop_queueing(map);
-                true
-            }
-            None => false,
-        })),
+        ["disablequeueing", "map", name] => {
+            say(sim.with(|world| match world.map_named(name).map(|map| map.id) {
+                Some(map) => {
+                    world.stop_queueing(map);
+                    true
+                }
+                None => false,
+            }))
+        }
         ["fail", "path", name] => fail_path(sim, name),
         _ => "fail".into(),
     };
@@ -410,10 +412,6 @@ fn say(done: bool) -> String {
 }
 
 /// A map by its name; by its WWID only where that is its name (interfaces: "Traps in 0.9.4").
-fn named(world: &World, name: &str) -> Option<u64> {
-    world.maps.values().find(|map| map.name == name).map(|map| map.id)
-}
-
 /// testdata/multipathd/0.9.4/show-paths-raw; with no path at all it says `ok`.
 fn show_paths(world: &World) -> String {
     let line = |(name, (disk, wwid)): (&String, &(u64, Option<String>))| {
@@ -447,7 +445,7 @@ fn add_map(sim: &Sim, wwid: &str) -> String {
 
 /// Refused while anybody has the map open.
 fn del_map(sim: &Sim, name: &str) -> String {
-    say(sim.with(|world| match named(world, name) {
+    say(sim.with(|world| match world.map_named(name).map(|map| map.id) {
         Some(map) if world.open_count(BlockId::Map(map)) == 0 => {
             world.remove_map(map);
             true
