@@ -80,6 +80,7 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         seen,
         events: attached.events,
         detach: detached.step,
+        detach_events: detached.events,
         gone,
         detach_processor,
         leftovers: left,

@@ -138,6 +138,7 @@ fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
         seen: Timed::default(),
         events: Vec::new(),
         detach: step,
+        detach_events: Vec::new(),
         gone: None,
         detach_processor: None,
         leftovers: Lost::<BenchWish>::left(),

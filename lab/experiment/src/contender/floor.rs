@@ -44,7 +44,7 @@ impl Contend for Floor {
     }
 
     fn detach(&mut self, volumes: &[Volume], _force: bool, limit: Duration) -> Result<Answer, Failure> {
-        measured(volumes, |began| detach(volumes, began + limit).map(|()| (Vec::new(), Vec::new())))
+        measured(volumes, |began| detach(volumes, began, began + limit))
     }
 }
 
@@ -112,10 +112,13 @@ fn attach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Fa
         devices.push(map.display().to_string());
     }
     let last = |at: fn(&(String, f64, f64)) -> f64| opened.iter().map(at).fold(0.0, f64::max);
-    let mark = |name: &str, at: f64| json!({ "at": at, "event": name });
     let marks =
         vec![mark("logged_in", last(|one| one.1)), mark("disks", last(|one| one.2)), mark("maps", now())];
     Ok((devices, marks))
+}
+
+fn mark(name: &str, at: f64) -> Value {
+    json!({ "at": at, "event": name })
 }
 
 /// Logs in, unless there is a session; the SCSI host of the session.
@@ -185,8 +188,9 @@ fn identity(host: &str, lun: u64) -> Result<String, Failure> {
     Ok(format!("3{}", wwid.trim().trim_start_matches("naa.")))
 }
 
-fn detach(volumes: &[Volume], limit: Instant) -> Result<(), Failure> {
+fn detach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Failure> {
     let doors = doors(volumes);
+    let now = || began.elapsed().as_secs_f64();
     let hosts: Vec<Option<String>> = doors.iter().map(host_of).collect();
     let mut maps: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
     for (door, host) in doors.iter().zip(&hosts) {
@@ -195,16 +199,19 @@ fn detach(volumes: &[Volume], limit: Instant) -> Result<(), Failure> {
         }
     }
     // Each volume by itself, and each of its disks.
-    side_by_side(&maps.iter().collect::<Vec<_>>(), |(map, disks)| {
+    let taken_apart = side_by_side(&maps.iter().collect::<Vec<_>>(), |(map, disks)| {
         let node = format!("/dev/mapper/{map}");
         fs::File::open(&node).and_then(|file| file.sync_all()).context(|| format!("cannot flush {node}"))?;
+        let flushed = now();
         ask_multipathd(&format!("del map {map}"))?;
+        let removed = now();
         side_by_side(disks, |(host, lun)| {
             let folder = format!("/sys/class/scsi_device/{host}:0:0:{lun}");
             let deleted = fs::write(format!("{folder}/device/delete"), "1");
             deleted.context(|| format!("cannot delete {folder}"))?;
             wait_for(limit, "a disk to be gone", || !Path::new(&folder).exists())
-        })
+        })?;
+        Ok([flushed, removed, now()])
     })?;
     let free: Vec<&Door> = doors
         .iter()
@@ -219,8 +226,12 @@ fn detach(volumes: &[Volume], limit: Instant) -> Result<(), Failure> {
         // The folder goes with its last record.
         let _ = fs::remove_dir(Path::new(RECORDS).join(&door.iqn));
         Ok(())
-    })
-    .map(drop)
+    })?;
+    let last = |step: usize| taken_apart.iter().map(|at| at[step]).fold(0.0, f64::max);
+    let steps = ["flushed", "map_removed", "disks_gone"].into_iter().zip(0..);
+    let mut marks: Vec<Value> = steps.map(|(name, step)| mark(name, last(step))).collect();
+    marks.push(mark("logged_out", now()));
+    Ok((Vec::new(), marks))
 }
 
 fn has_disks(host: &str) -> bool {

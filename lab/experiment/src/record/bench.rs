@@ -58,6 +58,9 @@ pub struct Bench {
     pub events: Vec<serde_json::Value>,
     /// The detach of all of them, until the last call returned.
     pub detach: Step,
+    /// What was told of the progress of the first volume, by those who tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detach_events: Vec<serde_json::Value>,
     /// When nothing of the volumes was on the host any more and udev had nothing under way, in seconds since the begin of the
     /// detach; nothing where it did not come to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]

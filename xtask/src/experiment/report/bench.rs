@@ -7,6 +7,7 @@ use lab_experiment::{Bench, Contender, Sessions, is_clean};
 use super::goals::{self, Goal};
 use super::summary::Spread;
 use super::table::{of, table};
+use super::timeline;
 use crate::experiment::bench::{CONTENDERS, KINDS, Kind, ROUNDS};
 
 pub fn kind_of((volumes, sessions, dead_half): Kind) -> String {
@@ -128,8 +129,7 @@ pub fn document(all: &[Bench]) -> String {
         text += &beside_os_brick(all, kind);
     }
     text += &goals::section(&aims(all));
-    text += &udevs_share(all);
-    text += &timeline(all);
+    text += &timeline::section(all);
     text
 }
 
@@ -248,55 +248,6 @@ fn ratios_of(all: &[Bench], of: (Kind, Contender), to: (Kind, Contender), value:
     };
     let (ours, theirs) = (by_round(of), by_round(to));
     ours.iter().filter_map(|(round, value)| Some(value / theirs.get(round)?)).collect()
-}
-
-/// Of the floor, what passes between the last disk and the map.
-fn udevs_share(all: &[Bench]) -> String {
-    let shares: Vec<f64> = all
-        .iter()
-        .filter(|line| line.wish.contender == Contender::Floor && line.wish.volumes == 1)
-        .filter(|line| line.wish.sessions == Sessions::New)
-        .filter_map(|line| {
-            let at = |name: &str| line.events.iter().find(|event| event["event"] == name)?["at"].as_f64();
-            let (disks, maps) = (at("disks")?, at("maps")?);
-            Some(100.0 * (maps - disks) / maps)
-        })
-        .collect();
-    match Spread::of(&shares) {
-        None => String::new(),
-        Some(share) => format!(
-            "## What of the floor is udev's\n\nFor one volume over new sessions {:.0} % ({:.0}–{:.0}) of the floor's time passes between the \
-             last disk and the usable map: the rules of udev for each disk, multipathd, and udev's rules for the map.\n\n",
-            share.median, share.min, share.max
-        ),
-    }
-}
-
-/// Of bowline's own attaches of one volume, when each step of each path was over.
-fn timeline(all: &[Bench]) -> String {
-    let ours: Vec<&Bench> = all
-        .iter()
-        .filter(|line| line.wish.contender == Contender::Bowline && line.wish.volumes == 1)
-        .filter(|line| line.wish.sessions == Sessions::New && !line.wish.dead_half && line.attach.ok())
-        .collect();
-    let Some(last) = ours.last() else { return String::new() };
-    let rows: Vec<Vec<String>> = last
-        .events
-        .iter()
-        .map(|event| {
-            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-            let at = event["at"].as_f64().unwrap_or_default();
-            vec![
-                format!("{at:.2}"),
-                text(&event["endpoint"]["portal"]),
-                text(&event["event"]).replace('_', " "),
-            ]
-        })
-        .collect();
-    format!(
-        "## Where bowline's own time goes\n\nThe last measured attach of one volume over new sessions, from its events.\n\n{}",
-        table(&["at, s", "path", "what"], &rows)
-    )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod chart;
 mod goals;
 pub mod summary;
 pub mod table;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
