@@ -28,6 +28,30 @@ in_connect() { # PORTALS EVENT
     no_leftovers
 }
 
+# udev is done with the disks, and multipathd, which has not come to them yet, asks the dead ones first.
+before_multipathd() {
+    local alive
+    step "all portals but one die before multipathd comes to their disks"
+    begin connect 1 --deadline 80s
+    tells path_logging_in
+    lab freeze multipathd
+    at_end lab thaw multipathd
+    appeared() { [ "$(grep -c '"event":"device_appeared"' /tmp/events)" = 4 ]; }
+    wait_until 30 "all four disks are there" appeared
+    udevadm settle
+    alive=$(jq -rn '[inputs | select(.event == "device_appeared").endpoint.portal][-1] | split(".")[2]' /tmp/events)
+    # shellcheck disable=SC2046 # portals are words
+    lab drop 100% $(seq 4 | grep -v "$alive")
+    lab thaw multipathd
+    ended 80
+    truthful
+    lab heal
+    [ "$code" = 0 ] || fail "expected a map of the living path"
+    write_pattern "$(field .device_node)" alive
+    disconnect 1
+    no_leftovers
+}
+
 in_disconnect() { # PORTALS EVENT
     local device
     step "portals $1 die in a disconnect after $2"
@@ -82,5 +106,6 @@ for dead in "1" "1 2 3 4"; do
     done
 done
 in_connect "1 2" device_appeared
+before_multipathd
 in_disconnect "1 2" map_removing
 with_data

@@ -13,7 +13,7 @@ use crate::locks::lock_volume;
 use crate::plan::attach::{self, Attach, Enough};
 use crate::plan::detach::{self, Detach};
 use crate::plan::{Step, View};
-use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty};
+use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty, RECOVERY_BELOW_MULTIPATH};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::sabotage::sabotaged;
@@ -155,7 +155,10 @@ fn begun_anew(gone: Attachment, options: &ConnectOptions, begun: u64) -> Attachm
 /// A login gets what the deadline leaves (B1); where the portals are tried in turn, each gets its share.
 fn login_policy(options: &ConnectOptions, paths: usize, budget: Duration) -> LoginPolicy {
     let turns = if options.multipath { 1 } else { paths.max(1) as u32 };
-    options.login.within(budget / turns)
+    // A single device that is handed out has no other path to go on over: it keeps the administrator's patience.
+    let mapped = options.multipath && !options.allow_single_device;
+    let recovery = options.login.recovery.or(mapped.then_some(RECOVERY_BELOW_MULTIPATH));
+    LoginPolicy { recovery, ..options.login }.within(budget / turns)
 }
 
 fn enough(options: &ConnectOptions) -> Enough {

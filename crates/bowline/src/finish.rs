@@ -11,7 +11,7 @@ use crate::event::Observer;
 use crate::journal::{self, Phase};
 use crate::locks::lock_volume;
 use crate::plan::attach::{Attach, Enough};
-use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy};
+use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, RECOVERY_BELOW_MULTIPATH};
 use crate::run::{Goal, Pursuit, Runner};
 
 /// How a finish ended.
@@ -45,7 +45,8 @@ pub async fn finish(
         journal::load(host, id)?.filter(|journal| journal.phase == Phase::Attached && journal.multipath);
     let Some(journal) = attached else { return Ok(Finished::GaveWay) };
     // Every portal is tried again until the end: one that comes back is wanted.
-    let login = LoginPolicy { rounds: u32::MAX, ..LoginPolicy::default() };
+    let login =
+        LoginPolicy { rounds: u32::MAX, recovery: Some(RECOVERY_BELOW_MULTIPATH), ..LoginPolicy::default() };
     let mut runner = Runner::new(host, id, None, login, DisconnectOptions::default().flush_timeout, observer);
     let goal = goal(&journal, login, host.now(), end);
     runner.journal = Some(journal);

@@ -69,13 +69,21 @@ pub struct LoginPolicy {
     pub tries: u32,
     /// Limit of one try, in whole seconds (`node.conn[0].timeo.login_timeout`).
     pub timeout: Duration,
+    /// How long a session that is lost has to come back before the kernel hands back what is under way below it, in whole seconds
+    /// (`node.session.timeo.replacement_timeout`). Where it is not said: as iscsid.conf has it, 120 s as packaged.
+    pub recovery: Option<Duration>,
 }
 
 impl Default for LoginPolicy {
     fn default() -> Self {
-        Self { rounds: 8, tries: 1, timeout: Duration::from_secs(5) }
+        Self { rounds: 8, tries: 1, timeout: Duration::from_secs(5), recovery: None }
     }
 }
+
+/// A session of a volume that will have a map has so long to come back. multipathd sets it to 5 s (its `fast_io_fail_tmo`, 0.9.4
+/// `libmultipath/discovery.c`), but for disks in a map only: before, a portal that dies holds multipathd up, and with it every other path, for
+/// as long as the session may come back. Long enough for several tries of iscsid on a network that loses packets.
+pub const RECOVERY_BELOW_MULTIPATH: Duration = Duration::from_secs(20);
 
 impl LoginPolicy {
     /// What iscsid may take for one login before it gives up, with its own overhead: it polls a connecting socket once

@@ -35,7 +35,14 @@ fn record(stage: &Stage, portal: usize) {
 async fn session(stage: &Stage, portal: usize) {
     let iqn = stage.scenario.iqn(0, portal);
     let secret = stage.scenario.chap.then(|| SECRET.to_owned());
-    let terms = Terms { tries: 2, limit: Duration::from_secs(5), scans: false, secret, secret_in: None };
+    let terms = Terms {
+        tries: 2,
+        limit: Duration::from_secs(5),
+        recovery: Duration::from_secs(120),
+        scans: false,
+        secret,
+        secret_in: None,
+    };
     model::login(&stage.sim, iqn.clone(), portal, terms, false).await;
     stage.sim.with(|world| {
         let sid = world.session_at(&iqn, portal).map(|session| session.sid);

@@ -62,6 +62,7 @@ async fn login(sim: &Sim, iqn: &str, portal: usize) -> i32 {
         Some(Terms {
             tries: number("node.session.initial_login_retry_max", 4),
             limit: Duration::from_secs(number("node.conn[0].timeo.login_timeout", 30).into()),
+            recovery: Duration::from_secs(number("node.session.timeo.replacement_timeout", 120).into()),
             scans: setting("node.session.scan").as_deref() != Some("manual"),
             secret: setting(database::RECORD_SECRET_KEY)
                 .filter(|_| setting("node.session.auth.authmethod").as_deref() == Some("CHAP")),

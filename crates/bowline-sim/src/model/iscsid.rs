@@ -57,6 +57,8 @@ pub struct Terms {
     pub tries: u32,
     /// `node.conn[0].timeo.login_timeout`
     pub limit: Duration,
+    /// `node.session.timeo.replacement_timeout`
+    pub recovery: Duration,
     /// `node.session.scan` is not `manual`.
     pub scans: bool,
     /// The CHAP secret.
@@ -214,6 +216,7 @@ async fn negotiate(sim: &Sim, iqn: &str, portal: usize, terms: &Terms, limit: Du
     sim.with(|world| {
         if let Some(session) = world.sessions.get_mut(&sid) {
             session.scans_by_itself = terms.scans;
+            session.recovery = terms.recovery;
         }
         world.set_session(sid, SessionState::LoggedIn);
     });

@@ -33,8 +33,8 @@ pub struct Session {
     pub state: SessionState,
     /// How many connections it has had: a command is lost with its connection.
     pub connections: u64,
-    /// How long the kernel waits for it to come back: 120 s, and 5 s once multipathd has a disk of it (findings: "I/O on
-    /// a dead path waits for fifteen seconds").
+    /// How long the kernel waits for it to come back: as its record says, 120 s by default, and 5 s once multipathd has a disk of it (findings:
+    /// "I/O on a dead path waits for fifteen seconds").
     pub recovery: Duration,
     /// It did not come back in time.
     pub offline: bool,

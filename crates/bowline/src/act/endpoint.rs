@@ -108,6 +108,9 @@ fn settings(context: Context<'_>) -> Vec<(String, String)> {
         ("node.session.initial_login_retry_max", context.login.tries.to_string()),
         ("node.conn[0].timeo.login_timeout", context.login.timeout.as_secs().to_string()),
     ];
+    if let Some(recovery) = context.login.recovery {
+        settings.push(("node.session.timeo.replacement_timeout", recovery.as_secs().to_string()));
+    }
     if let Some(chap) = context.chap {
         settings.push(("node.session.auth.authmethod", "CHAP".to_owned()));
         settings.push(("node.session.auth.username", chap.username.clone()));

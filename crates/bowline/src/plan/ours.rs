@@ -47,7 +47,11 @@ impl<'a> Ours<'a> {
         // A single path that did not work is cleaned up while another is tried (C14): what hangs below that one stays, and its map.
         let elsewhere: Vec<_> = view.topology.devices_elsewhere(paths).collect();
         let had_before = |map: &MapView| {
-            let in_map = |device: &&DeviceView| device.block().is_some_and(|block| map.has(block.number));
+            // While a map comes into being it has no table yet, so that whose disks it will have does not show.
+            let may_get = |device: &DeviceView| !map.map.live && !device.tells_another(Some(&map.map.wwid));
+            let in_map = |device: &&DeviceView| {
+                device.block().is_some_and(|block| map.has(block.number)) || may_get(device)
+            };
             !map.strangers.is_empty() || before.iter().chain(&elsewhere).any(in_map)
         };
         let own_map = map.filter(|map| !had_before(map));

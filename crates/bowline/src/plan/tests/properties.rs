@@ -121,6 +121,7 @@ fn with_map(world: World, (kind, members): (u8, [bool; 3])) -> World {
             world.map(&members).with_map(|map| map.map.paths.iter_mut().for_each(|path| path.active = false))
         }
         6 => world.map(&members).with_map(|map| map.strangers.push(number(OTHER))),
+        8 => world.map(&[]).with_map(|map| map.map.live = false),
         7 => {
             let mut world = world.map(&members);
             world.topology.foreign_maps.extend(world.topology.map.take().map(|view| view.map));
@@ -283,7 +284,9 @@ proptest! {
                 Step::RemoveMap { .. } | Step::StopQueueing(_) => {
                     let map = world.topology.map.as_ref().unwrap();
                     let theirs = OURS.iter().filter(|n| somebody_s(n)).any(|n| {
-                        world.topology.device(&path(*n)).unwrap().block().is_some_and(|b| map.has(b.number))
+                        let device = world.topology.device(&path(*n)).unwrap();
+                        let may_get = !map.map.live && !device.tells_another(Some(&map.map.wwid));
+                        may_get || device.block().is_some_and(|block| map.has(block.number))
                     });
                     prop_assert!(!theirs && map.strangers.is_empty(), "{} of somebody's", step);
                 }

@@ -123,6 +123,11 @@ fn c14_a_map_that_cannot_be_read_goes_with_its_portal() {
 fn c14_a_portal_that_was_let_go_of_does_not_take_the_map_of_the_next() {
     let next = released(refused_login(1), 1).scanned(2);
     assert_eq!(steps(next.clone().map(&[2]).attach(&single_to(&[1, 2]))), [read_map()]);
+    let forming = next.clone().ok(read_disk(2)).map(&[]).with_map(|map| map.map.live = false);
+    assert!(
+        !steps(forming.attach(&single_to(&[1, 2]))).contains(&remove_map()),
+        "nor while it has no table yet"
+    );
     let mapped = next.map(&[2]).ok(read_map());
     assert_eq!(mapped.attach(&single_to(&[1, 2])), Decision::Done);
     let on_file = World { topology: Topology { wwid_on_file: true, ..mapped.topology.clone() }, ..mapped };
