@@ -32,6 +32,8 @@ pub struct Map {
     pub wwid: String,
     /// In sectors of 512 bytes.
     pub sectors: u64,
+    /// It has a table: not yet in the moment after it was made.
+    pub live: bool,
     /// Its table.
     pub paths: Vec<MapPath>,
     /// Whether it queues when no path works.
@@ -115,11 +117,28 @@ impl World {
             number: DevNumber { major: 254, minor: map.minor },
             open_count: self.open_count(BlockId::Map(map.id)),
             suspended: false,
-            live_table: true,
+            live_table: map.live,
             deps: map.paths.iter().map(|p| DevNumber { major: p.number.0, minor: p.number.1 }).collect(),
-            table: vec![format!("0 {sectors} multipath {features} 0 {groups}{table}")],
-            status: vec![format!("0 {sectors} multipath 2 0 0 0 {groups}{status}")],
+            table: map
+                .live
+                .then(|| format!("0 {sectors} multipath {features} 0 {groups}{table}"))
+                .into_iter()
+                .collect(),
+            status: map
+                .live
+                .then(|| format!("0 {sectors} multipath 2 0 0 0 {groups}{status}"))
+                .into_iter()
+                .collect(),
         }
+    }
+
+    /// A map that was made gets its first table, unless it is gone or has one.
+    pub fn load_table(&mut self, map: u64, paths: Vec<MapPath>) -> bool {
+        let Some(map) = self.maps.get_mut(&map).filter(|map| !map.live) else { return false };
+        map.paths = paths;
+        map.live = true;
+        self.touch();
+        true
     }
 
     /// Takes a map away. It has no opener, so its cache was written or given up by its last close.

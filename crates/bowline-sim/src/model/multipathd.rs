@@ -110,8 +110,9 @@ impl World {
 }
 
 /// Makes the map of an identity, or puts its new paths into the one there is; false without any path, and where one that the
-/// map does not have yet cannot be opened (findings: "One path that is offline keeps all others out").
-fn make_map(sim: &Sim, wwid: &str) -> bool {
+/// map does not have yet cannot be opened (findings: "One path that is offline keeps all others out"). A new one gets its table a while
+/// after it was made.
+fn make_map(sim: &Sim, wwid: &str, later: Duration) -> bool {
     let made = sim.with(|world| {
         let paths = world.paths_of(wwid);
         let has = |disk| {
@@ -137,13 +138,14 @@ fn make_map(sim: &Sim, wwid: &str) -> bool {
         if let Some(map) = known {
             let (id, minor) = (map.id, map.minor);
             if map.paths.iter().map(|path| path.disk).eq(paths.iter().map(|path| path.disk)) {
-                return Some((id, false));
+                return Some((id, Made::Same));
             }
             map.paths = paths;
             map.queueing = queueing;
+            map.live = true;
             world.note("multipathd", format_args!("reloads dm-{minor}"));
             world.touch();
-            return Some((id, true));
+            return Some((id, Made::Changed));
         }
         let id = world.serial();
         let minor = (0..).find(|minor| world.maps.values().all(|map| map.minor != *minor)).unwrap_or(0);
@@ -155,7 +157,8 @@ fn make_map(sim: &Sim, wwid: &str) -> bool {
             name,
             wwid: wwid.to_owned(),
             sectors,
-            paths,
+            live: false,
+            paths: Vec::new(),
             queueing,
             cache: Cache::default(),
             link: false,
@@ -164,14 +167,38 @@ fn make_map(sim: &Sim, wwid: &str) -> bool {
         world.maps.insert(id, map);
         world.wwids.insert(wwid.to_owned());
         world.touch();
-        Some((id, true))
+        Some((id, Made::New(paths)))
     });
+    let Some((id, made)) = made else { return false };
+    let load = move |sim: &Sim, paths| sim.with(|world| world.load_table(id, paths));
     match made {
-        Some((id, true)) => udev::map_changed(sim, id, udev::Reads::Yes),
-        Some((_, false)) => {}
-        None => return false,
+        Made::Same => {}
+        Made::Changed => udev::map_changed(sim, id, udev::Reads::Yes),
+        Made::New(paths) if later.is_zero() => {
+            load(sim, paths);
+            udev::map_changed(sim, id, udev::Reads::Yes);
+        }
+        Made::New(paths) => {
+            let work = sim.clone();
+            sim.spawn(async move {
+                work.sleep(later).await;
+                if load(&work, paths) {
+                    udev::map_changed(&work, id, udev::Reads::Yes);
+                }
+            });
+        }
     }
     true
+}
+
+/// What became of a map.
+enum Made {
+    /// It has these paths already.
+    Same,
+    /// It has another table.
+    Changed,
+    /// It is there, and will have a table of these paths.
+    New(Vec<MapPath>),
 }
 
 /// A disk's event has reached it: it takes the identity from udev's record, and asks the disk for its state with its lock held
@@ -210,7 +237,8 @@ pub async fn path_event(sim: &Sim, disk: u64) {
         }
     });
     if same && sim.with(|world| world.maps_by_itself(&wwid)) {
-        make_map(sim, &wwid);
+        let later = sim.with(|world| world.latency(0, 8));
+        make_map(sim, &wwid, later);
     }
 }
 
@@ -432,13 +460,13 @@ fn add_path(sim: &Sim, name: &str) -> String {
     if let Some(wwid) = sim.with(|world| learn(world, disk))
         && sim.with(|world| world.maps_by_itself(&wwid) || world.map_of(&wwid).is_some())
     {
-        make_map(sim, &wwid);
+        make_map(sim, &wwid, Duration::ZERO);
     }
     "ok".into()
 }
 
 fn add_map(sim: &Sim, wwid: &str) -> String {
-    let made = make_map(sim, wwid);
+    let made = make_map(sim, wwid, Duration::ZERO);
     // The name it looks the map up by afterwards is the one it was given (findings: "multipathd says `fail` …").
     say(made && !sim.with(|world| world.setup.friendly_names))
 }
