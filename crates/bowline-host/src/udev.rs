@@ -1,7 +1,8 @@
 //! udev's database, read where libudev reads it (`/run/udev/data`): what udev's rules found out about a device.
 
 use crate::host::{Host, HostError};
-use crate::names::DevNumber;
+use crate::names::{BlockName, DevNumber};
+use crate::scsi;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
@@ -28,6 +29,25 @@ pub fn record_of(host: &dyn Host, number: DevNumber) -> Result<Option<UdevRecord
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(HostError::io("read", path, error)),
     }
+}
+
+/// Whether a link of a device that is gone still leads to where it was: nowhere, or to one that has got its name since and of which
+/// udev knows no such link.
+///
+/// # Errors
+/// The link, or what has got the name, cannot be looked at.
+pub fn is_forgotten(host: &dyn Host, link: &str, name: &BlockName) -> Result<bool, HostError> {
+    let target = match host.read_link(link) {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(HostError::io("read the link", link, error)),
+    };
+    if target.rsplit('/').next() != Some(name.as_str()) {
+        return Ok(false);
+    }
+    let Some(device) = scsi::block_device(host, name)? else { return Ok(true) };
+    let record = record_of(host, device.number)?;
+    Ok(!record.is_some_and(|record| record.links.iter().any(|known| known == link)))
 }
 
 /// Lines of a letter, a colon and a value; kinds we do not need (`L`, `W`, `G`, `Q`, `V`) are passed over.
@@ -70,6 +90,44 @@ mod tests {
     fn absent_is_none_and_unreadable_is_an_error() {
         assert_eq!(record_of(&FakeHost::default(), NUMBER).unwrap(), None);
         assert!(record_of(&FakeHost::default().error("/run/udev/data/b8:16", 13), NUMBER).is_err());
+    }
+
+    const LINK: &str = "/dev/disk/by-id/wwn-0x6001405b2a3f1e9c";
+
+    fn leads_to_sdb() -> FakeHost {
+        FakeHost::default().link(LINK, "../../sdb")
+    }
+
+    fn with_disk(host: FakeHost, record: &str) -> FakeHost {
+        let file =
+            |host: FakeHost, name: &str, text| host.file(&format!("/sys/class/block/sdb/{name}"), text);
+        let host = [("dev", "8:16\n"), ("size", "2048\n"), ("ro", "0\n")]
+            .into_iter()
+            .fold(host, |host, (name, text)| file(host, name, text));
+        host.file("/run/udev/data/b8:16", record)
+    }
+
+    fn forgotten(host: &FakeHost) -> bool {
+        is_forgotten(host, LINK, &"sdb".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn d9_a_link_that_leads_to_a_device_that_is_gone_is_forgotten() {
+        assert!(forgotten(&leads_to_sdb()));
+        assert!(
+            forgotten(&with_disk(leads_to_sdb(), "I:1\nS:disk/by-id/wwn-0xother\n")),
+            "another disk's name now"
+        );
+    }
+
+    #[test]
+    fn a_link_that_is_gone_or_another_device_s_is_not_forgotten() {
+        assert!(!forgotten(&FakeHost::default()));
+        assert!(!forgotten(&FakeHost::default().link(LINK, "../../sdc")));
+        assert!(
+            !forgotten(&with_disk(leads_to_sdb(), "I:1\nS:disk/by-id/wwn-0x6001405b2a3f1e9c\n")),
+            "made anew"
+        );
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
+use std::time::Duration;
+
 use bowline_host::iscsi::Session;
 use bowline_host::openers::{UsedDisk, users_of_disks};
 use bowline_host::scsi;
@@ -11,6 +13,7 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
+use crate::links;
 use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
@@ -210,7 +213,19 @@ async fn conclude(
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
     failures.extend(staying(host, alone, &seen)?);
+    let links = links_left(host, runner, end, options).await?;
     runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
+    if !links.is_empty() {
+        let error = Error::new(
+            ErrorKind::Leftovers,
+            "the volume is detached, but links to it stay: udev has forgotten them",
+        )
+        .cause("udev ends a worker of its own that takes longer than three minutes for a device");
+        let error = failures.into_iter().fold(error, Error::cause);
+        return Err(error
+            .leaving(links)
+            .hint("remove them by hand (rm): they lead to whatever disk gets that name next"));
+    }
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     Ok(Disconnected {
         schema: SCHEMA,
@@ -218,6 +233,27 @@ async fn conclude(
         leftovers: Vec::new(),
         warnings: failures,
     })
+}
+
+/// Links of udev's that stay of a volume that is gone, after a detach in which udev may have forgotten some.
+async fn links_left(
+    host: &dyn Host,
+    runner: &Runner<'_>,
+    end: Moment,
+    options: &DisconnectOptions,
+) -> Result<Vec<String>, Error> {
+    let now = host.now();
+    if now.since(end - options.deadline) < links::FORGETS_AFTER {
+        return Ok(Vec::new());
+    }
+    let until = end.min(now + links::LAST_EVENTS);
+    loop {
+        let left = runner.links.left(host)?;
+        if left.is_empty() || host.now() >= until {
+            return Ok(left);
+        }
+        runner.pause(Duration::from_millis(100)).await;
+    }
 }
 
 fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {

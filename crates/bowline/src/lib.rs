@@ -25,6 +25,7 @@ mod finish;
 pub mod inspect;
 pub mod journal;
 pub mod ledger;
+mod links;
 mod locks;
 mod narrate;
 pub mod plan;

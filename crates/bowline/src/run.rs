@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment};
 use crate::ledger::{Ending, Ledger};
+use crate::links::Links;
 use crate::locks;
 use crate::narrate::Narrator;
 use crate::plan::attach::Attach;
@@ -149,6 +150,8 @@ pub struct Runner<'a> {
     pub users: BTreeSet<Opener>,
     /// What was seen upon the volume: once its disks are gone, nothing else leads there (D9).
     layers: BTreeSet<Layer>,
+    /// And what led to it.
+    pub(crate) links: Links,
 }
 
 /// What is kept for the last look at most.
@@ -194,6 +197,7 @@ impl<'a> Runner<'a> {
             users: BTreeSet::new(),
             identity: None,
             layers: BTreeSet::new(),
+            links: Links::default(),
         }
     }
 
