@@ -202,7 +202,7 @@ ended() {
     echo "$verb: exit code $code after $took ms: $(jq -c '.error // {outcome, paths: [.paths[]?.state], warnings}' "$answer")"
     local end=$((began + $1 * 1000000)) stalled
     wait "$watching"
-    stalled=$(awk -v end="$end" '$1 > end { sum += $2 } END { print sum + 0 }' /tmp/stalls)
+    stalled=$(LC_ALL=C awk -v end="$end" '$1 > end { past = ($1 - end) / 1000; sum += past < $2 ? past : $2 } END { print int(sum) }' /tmp/stalls)
     [ "$took" -le $(($1 * 1000 + 1000 + stalled)) ] ||
         fail "expected the end by $1 s, saw it after $took ms, in which the guest stood still for $stalled ms after that"
 }

@@ -32,22 +32,24 @@ pub fn record_of(host: &dyn Host, number: DevNumber) -> Result<Option<UdevRecord
 }
 
 /// Whether a link of a device that is gone still leads to where it was: nowhere, or to one that has got its name since and of which
-/// udev knows no such link.
+/// udev knows no such link. While udev has events to deal with it may still take the link away ([`is_busy`]).
 ///
 /// # Errors
-/// The link, or what has got the name, cannot be looked at.
+/// What has got the name cannot be looked at.
 pub fn is_forgotten(host: &dyn Host, link: &str, name: &BlockName) -> Result<bool, HostError> {
-    let target = match host.read_link(link) {
-        Ok(target) => target,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(HostError::io("read the link", link, error)),
-    };
+    // What is not there, or no link, is none of udev's.
+    let Ok(target) = host.read_link(link) else { return Ok(false) };
     if target.rsplit('/').next() != Some(name.as_str()) {
         return Ok(false);
     }
     let Some(device) = scsi::block_device(host, name)? else { return Ok(true) };
     let record = record_of(host, device.number)?;
     Ok(!record.is_some_and(|record| record.links.iter().any(|known| known == link)))
+}
+
+/// Whether udev has an event that is not dealt with (systemd 252 `src/udev/udevd.c`, `event_queue_insert`).
+pub fn is_busy(host: &dyn Host) -> bool {
+    host.read("/run/udev/queue").is_ok()
 }
 
 /// Lines of a letter, a colon and a value; kinds we do not need (`L`, `W`, `G`, `Q`, `V`) are passed over.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bowline_host::iscsi::Session;
 use bowline_host::openers::{UsedDisk, users_of_disks};
-use bowline_host::scsi;
 use bowline_host::{Host, Moment};
+use bowline_host::{scsi, udev};
 
 use crate::cancel::Cancel;
 use crate::claims::{self, Claim};
@@ -21,6 +21,9 @@ use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Disconnected, Outcome, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::topology::{Scope, SessionView, observe};
+
+/// How often is looked whether udev has taken its links away.
+const LOOK_AT_LINKS: Duration = Duration::from_millis(100);
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -158,6 +161,7 @@ async fn conclude(
     options: &DisconnectOptions,
     alone: &[Claim],
 ) -> Result<Disconnected, Error> {
+    let cancelled = matches!(pursuit, Pursuit::Cancelled);
     let (seen, waiting) = match pursuit {
         Pursuit::Done(seen) => (seen, Vec::new()),
         Pursuit::Deadline(waiting, seen) => (seen, waiting),
@@ -213,46 +217,53 @@ async fn conclude(
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
     failures.extend(staying(host, alone, &seen)?);
-    let links = links_left(host, runner, end, options).await?;
+    let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
+    let outcome = outcome(runner, goal, touched, lost_write);
+    let links = match cancelled {
+        true => Vec::new(),
+        false => links_left(host, runner, end).await?,
+    };
     runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
     if !links.is_empty() {
-        let error = Error::new(
-            ErrorKind::Leftovers,
-            "the volume is detached, but links to it stay: udev has forgotten them",
-        )
-        .cause("udev ends a worker of its own that takes longer than three minutes for a device");
-        let error = failures.into_iter().fold(error, Error::cause);
-        return Err(error
-            .leaving(links)
-            .hint("remove them by hand (rm): they lead to whatever disk gets that name next"));
+        return Err(forgotten(links, failures, outcome));
     }
-    let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
-    Ok(Disconnected {
-        schema: SCHEMA,
-        outcome: outcome(runner, goal, touched, lost_write),
-        leftovers: Vec::new(),
-        warnings: failures,
-    })
+    Ok(Disconnected { schema: SCHEMA, outcome, leftovers: Vec::new(), warnings: failures })
 }
 
-/// Links of udev's that stay of a volume that is gone, after a detach in which udev may have forgotten some.
-async fn links_left(
-    host: &dyn Host,
-    runner: &Runner<'_>,
-    end: Moment,
-    options: &DisconnectOptions,
-) -> Result<Vec<String>, Error> {
-    let now = host.now();
-    if now.since(end - options.deadline) < links::FORGETS_AFTER {
+/// The volume is gone, and links to it stay.
+fn forgotten(links: Vec<String>, failures: Vec<String>, outcome: Outcome) -> Error {
+    let mut error = Error::new(
+        ErrorKind::Leftovers,
+        "the volume is detached, but links to it stay: udev has forgotten them",
+    )
+    .cause("udev ends a worker of its own that takes longer than three minutes for a device");
+    if outcome == Outcome::DataMayBeLost {
+        error = error.cause("data may be lost");
+    }
+    let error = failures.into_iter().fold(error, Error::cause);
+    error.leaving(links).hint("remove them by hand (rm): they lead to whatever disk gets that name next")
+}
+
+/// Links of udev's that stay of a volume that is gone, after a detach in which udev may have forgotten some. Where there is no time to
+/// wait until udev has dealt with all that has gone, nobody can say.
+async fn links_left(host: &dyn Host, runner: &Runner<'_>, end: Moment) -> Result<Vec<String>, Error> {
+    if runner.lasted() < links::FORGETS_AFTER {
         return Ok(Vec::new());
     }
-    let until = end.min(now + links::LAST_EVENTS);
+    let until = end.min(host.now() + links::LAST_EVENTS);
+    let mut idle = host.now();
     loop {
         let left = runner.links.left(host)?;
-        if left.is_empty() || host.now() >= until {
+        if udev::is_busy(host) {
+            idle = host.now();
+        }
+        if left.is_empty() || host.now().since(idle) >= links::IDLE {
             return Ok(left);
         }
-        runner.pause(Duration::from_millis(100)).await;
+        if host.now() + LOOK_AT_LINKS >= until {
+            return Ok(left.iter().map(|link| format!("{link}, unless udev still takes it away")).collect());
+        }
+        runner.pause(LOOK_AT_LINKS).await;
     }
 }
 

@@ -2,37 +2,37 @@
 //! a worker after three minutes, and its links stay"), and a link that stays leads to whatever disk gets the name next, which may be
 //! another tenant's: so what stays is named (D9, D14).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_host::names::BlockName;
 use bowline_host::{Host, HostError, udev};
 
-use crate::connection::WantedPath;
+use crate::plan::detach::Detach;
 use crate::topology::Topology;
 
-/// After a detach that took less nothing can have been forgotten: udev ends a worker that takes 180 s for an event (systemd 252
-/// `src/udev/udevd.c`, `event_timeout`), and may have begun with it a while before the detach did.
+/// A detach that took so long may have waited for a worker that udev ended: it does so after 180 s (systemd 252 `src/udev/udevd.c`,
+/// `event_timeout`), and may have begun a while before the detach did. Where it is quicker, udev's workers were not waited for.
 pub(crate) const FORGETS_AFTER: Duration = Duration::from_secs(120);
 /// So long udev gets to take away the links of a device that is gone, on a host that is slow enough for this to matter.
 pub(crate) const LAST_EVENTS: Duration = Duration::from_secs(15);
 
-/// Links that udev had made to devices of the volume, and the kernel's name of the device of each.
+/// Nothing is on its way to udev any more when it has had nothing to deal with for so long.
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
+
+/// Links that udev had made to devices of the volume, and the kernel's name of the device of each: several have the same, and udev
+/// leads it to one that is left.
 #[derive(Debug, Default)]
-pub(crate) struct Links(BTreeMap<String, BlockName>);
+pub(crate) struct Links(BTreeSet<(String, BlockName)>);
 
 impl Links {
     /// Remembers those of the volume's disks and its map: once udev has forgotten a device, nothing tells them.
-    pub(crate) fn note(&mut self, paths: &[WantedPath], topology: &Topology) {
-        let disks =
-            topology.devices_of(paths).filter_map(|view| Some((&view.block()?.name, view.udev.as_ref()?)));
-        for (name, record) in disks {
-            self.0.extend(record.links.iter().map(|link| (link.clone(), name.clone())));
-        }
-        if let Some(view) = &topology.map
-            && let Some(record) = &view.udev
-        {
-            let name = view.map.block_name();
+    pub(crate) fn note(&mut self, goal: &Detach, topology: &Topology) {
+        let own = topology.devices_of(&goal.paths);
+        let own = own.filter(|view| !topology.is_strangers(view, goal.wwid.as_ref()));
+        let disks = own.filter_map(|view| Some((view.block()?.name.clone(), view.udev.as_ref()?)));
+        let map = topology.map.iter().filter_map(|view| Some((view.map.block_name(), view.udev.as_ref()?)));
+        for (name, record) in disks.chain(map) {
             self.0.extend(record.links.iter().map(|link| (link.clone(), name.clone())));
         }
     }

@@ -82,7 +82,7 @@ impl Default for LoginPolicy {
 
 /// A session of a volume that will have a map has so long to come back. multipathd sets it to 5 s (its `fast_io_fail_tmo`, 0.9.4
 /// `libmultipath/discovery.c`), but for disks in a map only: before, a portal that dies holds multipathd up, and with it every other path, for
-/// as long as the session may come back. Long enough for several tries of iscsid on a network that loses packets.
+/// as long as the session may come back. Long enough for several tries of iscsid on a network that loses packets. A shorter time of the administrator's stays.
 pub const RECOVERY_BELOW_MULTIPATH: Duration = Duration::from_secs(20);
 
 impl LoginPolicy {

@@ -152,6 +152,7 @@ pub struct Runner<'a> {
     layers: BTreeSet<Layer>,
     /// And what led to it.
     pub(crate) links: Links,
+    began: Moment,
 }
 
 /// What is kept for the last look at most.
@@ -198,6 +199,7 @@ impl<'a> Runner<'a> {
             identity: None,
             layers: BTreeSet::new(),
             links: Links::default(),
+            began: host.now(),
         }
     }
 
@@ -209,6 +211,11 @@ impl<'a> Runner<'a> {
     /// Lets time pass.
     pub(crate) async fn pause(&self, time: Duration) {
         self.host.sleep_until(self.host.now() + time).await;
+    }
+
+    /// How long ago it began.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.host.now().since(self.began)
     }
 
     /// The host's clock.

@@ -76,7 +76,8 @@ fn changes(
     claim.scans_by_itself = current.contains_key(STARTUP) && !current.contains_key(SCAN);
     wanted.retain(|(key, value)| {
         let unknown = claim.scans_by_itself && key == SCAN;
-        !unknown && current.get(key) != Some(value)
+        let shorter = key == RECOVERY && is_shorter(current.get(key), value);
+        !unknown && !shorter && current.get(key) != Some(value)
     });
     if !claim.made_record {
         for (key, _) in &wanted {
@@ -95,8 +96,17 @@ fn changes(
 
 /// How LUNs come in; unknown to open-iscsi before 2.0.875, where a login brings in every LUN.
 const SCAN: &str = "node.session.scan";
+/// How long a session has to come back; a negative number is for ever (Linux 6.1 `scsi_transport_iscsi.c`, `iscsi_block_session`).
+const RECOVERY: &str = "node.session.timeo.replacement_timeout";
 /// Whether a boot logs in.
 const STARTUP: &str = "node.startup";
+
+/// Whether the administrator has less patience already.
+fn is_shorter(current: Option<&String>, wanted: &str) -> bool {
+    let seconds = |text: &str| text.parse::<u32>().ok();
+    let current = current.and_then(|current| seconds(current));
+    current.is_some_and(|current| Some(current) < seconds(wanted))
+}
 
 /// What a record of ours says beside the administrator's iscsid.conf.
 fn settings(context: Context<'_>) -> Vec<(String, String)> {
@@ -109,7 +119,7 @@ fn settings(context: Context<'_>) -> Vec<(String, String)> {
         ("node.conn[0].timeo.login_timeout", context.login.timeout.as_secs().to_string()),
     ];
     if let Some(recovery) = context.login.recovery {
-        settings.push(("node.session.timeo.replacement_timeout", recovery.as_secs().to_string()));
+        settings.push((RECOVERY, recovery.as_secs().to_string()));
     }
     if let Some(chap) = context.chap {
         settings.push(("node.session.auth.authmethod", "CHAP".to_owned()));

@@ -164,7 +164,7 @@ impl Runner<'_> {
         self.note_beside(beside.collect())?;
         goal.beside.extend(self.journal.iter().flat_map(|journal| journal.beside.clone()));
         let topology = &mut seen.topology;
-        self.links.note(&goal.paths, topology);
+        self.links.note(goal, topology);
         if goal.on_dirty == OnDirty::Discard {
             let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
             self.users.extend(topology.openers.iter().filter(uses).cloned());
