@@ -13,7 +13,7 @@ map=$(readlink -f "$(field .device_node)")
 disk=/dev/$(field '.paths[0].device')
 
 reads() { # DEVICE
-    for worker in $(pgrep udev-worker); do
+    for worker in $(pgrep -f 'udev-worker|systemd-udevd'); do
         ! find "/proc/$worker/fd" -lname "$1" 2>/dev/null | grep -q . || return 0
     done
     return 1
