@@ -33,12 +33,7 @@ before_multipathd() {
     local alive
     step "all portals but one die before multipathd comes to their disks"
     begin connect 1 --deadline 80s
-    tells path_logging_in
-    lab freeze multipathd
-    at_end lab thaw multipathd
-    appeared() { [ "$(grep -c '"event":"device_appeared"' /tmp/events)" = 4 ]; }
-    wait_until 30 "all four disks are there" appeared
-    udevadm settle
+    unknown_to_multipathd path_logging_in
     alive=$(jq -rn '[inputs | select(.event == "device_appeared").endpoint.portal][-1] | split(".")[2]' /tmp/events)
     # shellcheck disable=SC2046 # portals are words
     lab drop 100% $(seq 4 | grep -v "$alive")

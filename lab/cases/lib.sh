@@ -194,6 +194,15 @@ tells() {
     wait_until 60 "$verb told of $1" told_or_ended "$1"
     told "$1" || fail "$verb ended before it told of $1: $(cat /tmp/events "$answer")"
 }
+# multipathd stands still from an event on until all four disks are there and udev is done with them.
+unknown_to_multipathd() { # EVENT
+    tells "$1"
+    lab freeze multipathd
+    at_end lab thaw multipathd
+    all_there() { [ "$(grep -c '"event":"device_appeared"' /tmp/events)" = 4 ]; }
+    wait_until 30 "all four devices were there" all_there
+    udevadm settle
+}
 ended() {
     code=0
     wait "$running" || code=$?

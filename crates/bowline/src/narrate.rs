@@ -15,7 +15,8 @@ use crate::run::Goal;
 /// Tells the observer what is new.
 pub(crate) struct Narrator<'a> {
     observer: &'a dyn Observer,
-    began: Moment,
+    /// When the verb began.
+    pub(crate) began: Moment,
     disks: BTreeSet<BlockName>,
     appeared: BTreeSet<Endpoint>,
     joined: BTreeSet<Endpoint>,

@@ -152,7 +152,6 @@ pub struct Runner<'a> {
     layers: BTreeSet<Layer>,
     /// And what led to it.
     pub(crate) links: Links,
-    began: Moment,
 }
 
 /// What is kept for the last look at most.
@@ -199,7 +198,6 @@ impl<'a> Runner<'a> {
             identity: None,
             layers: BTreeSet::new(),
             links: Links::default(),
-            began: host.now(),
         }
     }
 
@@ -215,7 +213,7 @@ impl<'a> Runner<'a> {
 
     /// How long ago it began.
     pub(crate) fn lasted(&self) -> Duration {
-        self.host.now().since(self.began)
+        self.host.now().since(self.narrator.began)
     }
 
     /// The host's clock.
