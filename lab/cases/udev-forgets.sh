@@ -7,9 +7,15 @@
 # soak
 . /lab/lib.sh
 
-connect_all 1
+blank 61
+connect_all 61
+partition "$(field .device_node)"
+clean_disconnect 61
+connect_all 61
+partition=$(part "$(field .device_node)" 1)
+wait_until 30 "partition 1 is there again" test -b "$partition"
 udevadm settle
-map=$(readlink -f "$(field .device_node)")
+partition=$(readlink -f "$partition")
 disk=/dev/$(field '.paths[0].device')
 
 reads() { # DEVICE
@@ -27,20 +33,22 @@ stands_still() { # DEVICE
 }
 # So that there is time to find it.
 lab delay 300
-# The disk's links are forgotten; the map's worker is waited for.
+# The disk is in the map, and nobody waits for its worker; the partition's keeps the map.
 stands_still "$disk"
-stands_still "$map"
+stands_still "$partition"
 lab heal
 
-expect_exit 4 disconnect 1 --deadline 400s
+expect_exit 4 disconnect 61 --deadline 400s
 expect_json '.error.leftovers != [] and all(.error.leftovers[]; startswith("link /dev/"))'
 jq -r '.error.leftovers[] | split("[ ,]+"; "g")[1]' "$answer" | sort >/tmp/named
 host '.dev_links[]' | sort >/tmp/there
-[ -s /tmp/there ] || fail "expected that udev forgets links, or this shows nothing"
+for which in '^/dev/disk/by-path/.*-lun-61$' -part1; do
+    grep -qe "$which" /tmp/there || fail "expected that udev forgets such links, or this shows nothing: $which"
+done
 [ -z "$(comm -13 /tmp/named /tmp/there)" ] || fail "not named: $(comm -13 /tmp/named /tmp/there)"
 
 step "the links are removed by hand, and nothing is left"
 xargs rm </tmp/named
 no_leftovers
-disconnect 1
+disconnect 61
 expect_json '.outcome == "unchanged"'

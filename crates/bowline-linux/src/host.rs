@@ -1,7 +1,7 @@
 //! [`LinuxHost`]: the trait's methods, each handed to the module that knows how.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,19 +18,19 @@ use crate::state::State;
 use crate::uevents::Uevents;
 use crate::{clock, database_lock, files, helper, locks, multipathd, wwids};
 
-/// This machine.
+/// This machine, for one verb after another. Verbs side by side have one each ([`Self::beside`]): a program that outlives the
+/// verb that has started it keeps all locks of its host.
 ///
 /// Its async methods, and [`Host::uevents`], must be called within a tokio runtime that has I/O and time
-/// enabled. Dropping it ends its helper.
+/// enabled. Dropping the last one beside it ends their helper.
 #[derive(Debug)]
 pub struct LinuxHost {
-    run_dir: PathBuf,
-    multipathd_sockets: Vec<String>,
+    settings: Settings,
     state: State,
     programs: Programs,
     locks: Locks,
     device_mapper: DeviceMapper,
-    helper: HelperClient,
+    helper: Arc<HelperClient>,
 }
 
 impl LinuxHost {
@@ -39,15 +39,24 @@ impl LinuxHost {
     pub fn new(settings: Settings) -> Result<Self, HostError> {
         settings.check()?;
         let helper = HelperClient::new(settings.helper_path(), settings.run_dir.clone());
-        Ok(Self {
-            run_dir: settings.run_dir,
-            multipathd_sockets: settings.multipathd_sockets,
-            state: State::new(settings.state_dir),
+        Ok(Self::with_helper(settings, Arc::new(helper)))
+    }
+
+    /// The same machine for another verb at the same time: with locks of its own, and the same helper, so that not each verb
+    /// starts one. All must be used within one runtime, which hears the helper's reports.
+    pub fn beside(&self) -> Self {
+        Self::with_helper(self.settings.clone(), Arc::clone(&self.helper))
+    }
+
+    fn with_helper(settings: Settings, helper: Arc<HelperClient>) -> Self {
+        Self {
+            state: State::new(settings.state_dir.clone()),
+            settings,
             programs: Programs::default(),
             locks: Locks::default(),
             device_mapper: DeviceMapper::default(),
             helper,
-        })
+        }
     }
 }
 
@@ -74,7 +83,7 @@ impl Host for LinuxHost {
     }
 
     async fn ask_multipathd(&self, command: &str, limit: Duration) -> Result<String, HostError> {
-        multipathd::ask(&self.multipathd_sockets, command, limit).await
+        multipathd::ask(&self.settings.multipathd_sockets, command, limit).await
     }
 
     async fn blocking(&self, operation: &Blocking, limit: Duration) -> Result<Vec<u8>, HostError> {
@@ -82,7 +91,7 @@ impl Host for LinuxHost {
     }
 
     fn flush_told(&self, device: &BlockName, number: DevNumber) {
-        helper::flush_told(&self.run_dir, device, number);
+        helper::flush_told(&self.settings.run_dir, device, number);
     }
 
     /// The helper starts while the first look is taken.
@@ -107,7 +116,7 @@ impl Host for LinuxHost {
     }
 
     async fn lock(&self, name: &str, limit: Duration) -> Result<Box<dyn LockGuard>, HostError> {
-        Ok(Box::new(locks::lock(&self.locks, &self.run_dir, name, limit).await?))
+        Ok(Box::new(locks::lock(&self.locks, &self.settings.run_dir, name, limit).await?))
     }
 
     fn load_state(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {

@@ -14,6 +14,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A service that attaches and detaches side by side has a runtime of many threads, spawns each verb as a task, and hands it a
+//! host of its own, [`LinuxHost::beside`] the first one.
+//!
 //! What can block in the kernel runs in the executable `bowline-helper`, see [`helper`].
 //!
 //! Unsafe code is denied here and allowed in seven small modules: the device-mapper ioctl, `recvmsg` with

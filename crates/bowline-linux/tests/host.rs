@@ -220,6 +220,39 @@ fn b6_no_other_program_inherits_a_lock() {
     assert!(locked, "a program that was to know nothing of it keeps the lock");
 }
 
+/// B6: of verbs side by side, what outlives one keeps that one's locks and no other's; one helper serves them all.
+#[test]
+fn b6_a_host_beside_has_locks_of_its_own_and_the_same_helper() {
+    let scratch = Scratch::new("beside");
+    let (script, starts) = (scratch.0.join("helper"), scratch.0.join("starts"));
+    let helper = env!("CARGO_BIN_EXE_bowline-helper");
+    let text = format!("#!/bin/sh\necho >>{}\nexec {helper} \"$@\"\n", starts.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let first = LinuxHost::new(Settings { helper: Some(script), ..scratch.settings() }).unwrap();
+    let beside = first.beside();
+    let write = Blocking::WriteSysfs { path: "/sys/class/none/here".into(), text: "1".into() };
+    block_on(async {
+        let own = first.lock("portal-1", PATIENCE).await.unwrap();
+        let others = beside.lock("portal-2", PATIENCE).await.unwrap();
+        let outlives =
+            Program { keeps_locks: true, ..shell("sleep 600 >/dev/null 2>&1 & echo $!", PATIENCE) };
+        let ended = first.run(&outlives).await.unwrap();
+        for host in [&first, &beside, &first.beside()] {
+            assert_eq!(host.blocking(&write, PATIENCE).await.unwrap_err().errno(), Some(2));
+        }
+        drop((own, first));
+        assert_eq!(beside.blocking(&write, PATIENCE).await.unwrap_err().errno(), Some(2), "it serves on");
+        drop((others, beside));
+        let is_kept = async |name| scratch.host().lock(name, Duration::from_millis(100)).await.is_err();
+        let kept = (is_kept("portal-1").await, is_kept("portal-2").await);
+        let pid = ended.stdout.trim().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+        assert_eq!(kept, (true, false));
+    });
+    assert_eq!(fs::read_to_string(starts).unwrap().lines().count(), 1);
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let host = Scratch::new("missing").host();

@@ -1,11 +1,9 @@
 //! The verb disconnect: find what is meant, lock the volume, write that it is going, pursue its absence.
 
-use std::time::Duration;
-
 use bowline_host::iscsi::Session;
 use bowline_host::openers::{UsedDisk, users_of_disks};
+use bowline_host::scsi;
 use bowline_host::{Host, Moment};
-use bowline_host::{scsi, udev};
 
 use crate::cancel::Cancel;
 use crate::claims::{self, Claim};
@@ -13,7 +11,6 @@ use crate::connection::{Connection, WantedPath};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::journal::{self, Attachment, Phase};
-use crate::links;
 use crate::locks::lock_volume;
 use crate::plan::Step;
 use crate::plan::detach::{self, Detach};
@@ -21,9 +18,6 @@ use crate::policy::{DisconnectOptions, LoginPolicy, OnDirty};
 use crate::report::{Disconnected, Outcome, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::topology::{Scope, SessionView, observe};
-
-/// How often is looked whether udev has taken its links away.
-const LOOK_AT_LINKS: Duration = Duration::from_millis(100);
 
 /// Which volume is meant.
 #[derive(Debug, Clone)]
@@ -221,7 +215,7 @@ async fn conclude(
     let outcome = outcome(runner, goal, touched, lost_write);
     let links = match cancelled {
         true => Vec::new(),
-        false => links_left(host, runner, end).await?,
+        false => runner.links.forgotten(host, runner.lasted(), end).await?,
     };
     runner.forget().map_err(|error| error.leaving(vec![runner.own_state()]))?;
     if !links.is_empty() {
@@ -242,29 +236,6 @@ fn forgotten(links: Vec<String>, failures: Vec<String>, outcome: Outcome) -> Err
     }
     let error = failures.into_iter().fold(error, Error::cause);
     error.leaving(links).hint("remove them by hand (rm): they lead to whatever disk gets that name next")
-}
-
-/// Links of udev's that stay of a volume that is gone, after a detach in which udev may have forgotten some. Where there is no time to
-/// wait until udev has dealt with all that has gone, nobody can say.
-async fn links_left(host: &dyn Host, runner: &Runner<'_>, end: Moment) -> Result<Vec<String>, Error> {
-    if runner.lasted() < links::FORGETS_AFTER {
-        return Ok(Vec::new());
-    }
-    let until = end.min(host.now() + links::LAST_EVENTS);
-    let mut idle = host.now();
-    loop {
-        let left = runner.links.left(host)?;
-        if udev::is_busy(host) {
-            idle = host.now();
-        }
-        if left.is_empty() || host.now().since(idle) >= links::IDLE {
-            return Ok(left);
-        }
-        if host.now() + LOOK_AT_LINKS >= until {
-            return Ok(left.iter().map(|link| format!("{link}, unless udev still takes it away")).collect());
-        }
-        runner.pause(LOOK_AT_LINKS).await;
-    }
 }
 
 fn outcome(runner: &Runner<'_>, goal: &Detach, touched: bool, lost_write: bool) -> Outcome {

@@ -206,8 +206,8 @@ impl<'a> Runner<'a> {
         self.id
     }
 
-    /// Lets time pass.
-    pub(crate) async fn pause(&self, time: Duration) {
+    /// Lets time pass. Of a shared runner the future could not change threads.
+    pub(crate) async fn pause(&mut self, time: Duration) {
         self.host.sleep_until(self.host.now() + time).await;
     }
 
@@ -325,20 +325,15 @@ impl<'a> Runner<'a> {
             return self.wait(until, cancel).await;
         }
         loop {
-            if self.is_in_the_way().await {
+            if let Some(journal) = &self.journal
+                && locks::is_waited_for(self.host, &journal.paths).await
+            {
                 return Ok(Wake::Cancelled);
             }
             match self.wait(until.min(self.host.now() + GIVE_WAY), cancel).await? {
                 Wake::Timer if self.host.now() < until => {}
                 wake => return Ok(wake),
             }
-        }
-    }
-
-    async fn is_in_the_way(&self) -> bool {
-        match &self.journal {
-            Some(journal) => locks::is_waited_for(self.host, &journal.paths).await,
-            None => false,
         }
     }
 

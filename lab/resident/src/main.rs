@@ -4,11 +4,10 @@
 
 use std::error::Error;
 use std::io::{self, BufRead};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline::{
-    Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Outcome,
+    Cancel, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Outcome,
     Which,
 };
 use bowline_linux::{LinuxHost, Settings};
@@ -16,36 +15,37 @@ use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", json!({ "version": concat!("bowline ", env!("CARGO_PKG_VERSION")) }));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let host = LinuxHost::new(Settings::from_environment())?;
     for line in io::stdin().lock().lines() {
         let request: Value = serde_json::from_str(&line?)?;
-        thread::spawn(move || serve(&request));
+        runtime.spawn(serve(host.beside(), request));
     }
     Ok(())
 }
 
 /// Answers a request; where paths are still missing then, goes on to bring them.
-fn serve(request: &Value) {
-    let (said, unfinished) = match work(request) {
+async fn serve(host: LinuxHost, request: Value) {
+    let (said, unfinished) = match work(&host, &request).await {
         Ok((said, unfinished)) => (said, unfinished),
         Err(error) => (json!({ "error": sentence(&*error) }), None),
     };
     let mut answer = said;
     answer["id"] = request["id"].clone();
     println!("{answer}");
-    if let Some((id, deadline)) = unfinished
-        && let Err(error) = with_host(async |host| {
-            let canceller = Canceller::default();
-            bowline::finish(host, &id, deadline, &Silent, canceller.listener()).await
-        })
-    {
-        eprintln!("the missing paths of {id} did not come: {}", sentence(&*error));
+    let Some((id, deadline)) = unfinished else { return };
+    if let Err(error) = bowline::finish(&host, &id, deadline, &Silent, Cancel::never()).await {
+        eprintln!("the missing paths of {id} did not come: {}", sentence(&error));
     }
 }
 
 /// What is still to be brought, and until when.
 type Unfinished = Option<(String, Duration)>;
 
-fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
+async fn work(
+    host: &LinuxHost,
+    request: &Value,
+) -> Result<(Value, Unfinished), Box<dyn Error + Send + Sync>> {
     let connection = Connection::from_json(request["connection"].to_string().as_bytes())?;
     match request["verb"].as_str() {
         Some("attach") => {
@@ -56,10 +56,7 @@ fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
                 None => options,
             };
             let began = Instant::now();
-            let connected = with_host(async |host| {
-                let canceller = Canceller::default();
-                bowline::connect(host, &connection, &options, &Silent, canceller.listener()).await
-            })?;
+            let connected = bowline::connect(host, &connection, &options, &Silent, Cancel::never()).await?;
             let left = options.deadline.saturating_sub(began.elapsed());
             let Connected { id, device_node, unfinished, .. } = connected;
             Ok((json!({ "device": device_node }), unfinished.then_some((id, left))))
@@ -68,26 +65,12 @@ fn work(request: &Value) -> Result<(Value, Unfinished), Box<dyn Error>> {
             let force = request["force"].as_bool().unwrap_or(false);
             let on_dirty = if force { OnDirty::Discard } else { OnDirty::Refuse };
             let options = DisconnectOptions { on_dirty, ..DisconnectOptions::default() };
-            let detached = with_host(async |host| {
-                let canceller = Canceller::default();
-                let which = Which::Connection(Box::new(connection));
-                bowline::disconnect(host, &which, &options, &Silent, canceller.listener()).await
-            })?;
+            let which = Which::Connection(Box::new(connection));
+            let detached = bowline::disconnect(host, &which, &options, &Silent, Cancel::never()).await?;
             Ok((json!({ "data_may_be_lost": detached.outcome == Outcome::DataMayBeLost }), None))
         }
         verb => Err(format!("{verb:?} is no verb: expected attach or detach").into()),
     }
-}
-
-/// Does something on this host, in this thread.
-fn with_host<T>(
-    work: impl AsyncFnOnce(&LinuxHost) -> Result<T, bowline::Error>,
-) -> Result<T, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(async {
-        let host = LinuxHost::new(Settings::from_environment())?;
-        work(&host).await
-    })?)
 }
 
 /// An error with its causes.

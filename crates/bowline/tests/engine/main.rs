@@ -405,3 +405,16 @@ fn d6_d12_nothing_is_probed_and_nothing_is_found_through_dev() {
     );
     assert!(!state.log.iter().any(|line| line.contains("show maps") || line.contains("show topology")));
 }
+
+/// A service spawns the verbs as tasks of a runtime with many threads.
+#[test]
+fn the_verbs_can_change_threads() {
+    fn changes_threads(_: impl Future + Send) {}
+    let host = FakeHost::default();
+    let connection = connection(&[1]);
+    let which = Which::Connection(Box::new(connection.clone()));
+    let (attach, detach) = (ConnectOptions::default(), DisconnectOptions::default());
+    changes_threads(connect(&host, &connection, &attach, &Silent, Cancel::never()));
+    changes_threads(disconnect(&host, &which, &detach, &Silent, Cancel::never()));
+    changes_threads(bowline::finish(&host, "bl-1", Duration::ZERO, &Silent, Cancel::never()));
+}
