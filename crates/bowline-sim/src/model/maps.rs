@@ -4,7 +4,7 @@ use bowline_host::host::DmDevice;
 use bowline_host::names::DevNumber;
 
 use super::blocks::{BlockId, Cache};
-use super::disks::DiskState;
+use super::disks::{Disk, DiskState};
 use super::{NoPathRetry, World, multipathd, udev};
 use crate::executor::Sim;
 
@@ -132,9 +132,16 @@ impl World {
         }
     }
 
-    /// A map that was made gets its first table, unless it is gone or has one.
-    pub fn load_table(&mut self, map: u64, paths: Vec<MapPath>) -> bool {
-        let Some(map) = self.maps.get_mut(&map).filter(|map| !map.live) else { return false };
+    /// A map that was made gets its first table, unless it is gone or has one. Where a disk of it has gone meanwhile, it goes again (libdm
+    /// 1.02 `_create_and_load_v4`, `revert`).
+    pub fn load_table(&mut self, id: u64, paths: Vec<MapPath>) -> bool {
+        let Some(map) = self.maps.get_mut(&id).filter(|map| !map.live) else { return false };
+        let runs = |disk: &Disk| disk.state == DiskState::Running;
+        let opens = |path: &MapPath| self.disks.get(&path.disk).is_some_and(runs);
+        if !paths.iter().all(opens) {
+            self.remove_map(id);
+            return false;
+        }
         map.paths = paths;
         map.live = true;
         self.touch();
