@@ -43,7 +43,8 @@ impl LinuxHost {
     }
 
     /// The same machine for another verb at the same time: with locks of its own, and the same helper, so that not each verb
-    /// starts one. All must be used within one runtime, which hears the helper's reports.
+    /// starts one. All must be used within one runtime, which hears the helper's reports. What a verb writes down durably holds up the
+    /// thread it runs in: a runtime of one thread makes all verbs wait for it.
     pub fn beside(&self) -> Self {
         Self::with_helper(self.settings.clone(), Arc::clone(&self.helper))
     }

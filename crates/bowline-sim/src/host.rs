@@ -16,7 +16,7 @@ use bowline_host::{Host, HostError, Moment};
 
 use crate::executor::{Death, Sim};
 use crate::faults::{Call, Strike};
-use crate::model::{self, SessionState, Subscriber, World, blocks};
+use crate::model::{self, Subscriber, World, blocks};
 
 /// A process.
 #[derive(Clone)]
@@ -183,18 +183,6 @@ async fn write_sysfs(sim: &Sim, path: &str, text: &str) -> Result<(), i32> {
                     Err(blocks::EINVAL)
                 }
             }
-        }
-        ["sys", "class", "iscsi_session", session, "recovery_tmo"] => {
-            let sid = session.strip_prefix("session").and_then(|sid| sid.parse::<u32>().ok());
-            let seconds = text.trim().parse().map_err(|_| blocks::EINVAL)?;
-            sim.with(|world| {
-                let session = sid.and_then(|sid| world.sessions.get_mut(&sid)).ok_or(blocks::ENOENT)?;
-                if session.state != SessionState::LoggedIn {
-                    return Err(blocks::EBUSY);
-                }
-                session.recovery = Duration::from_secs(seconds);
-                Ok(())
-            })
         }
         ["sys", "class", "scsi_device", hctl, "device", "delete"] => {
             let id = sim.with(|world| disk_of(world, hctl)).ok_or(blocks::ENOENT)?;

@@ -31,17 +31,8 @@ pub(crate) struct Links(BTreeSet<(String, BlockName)>);
 
 impl Links {
     /// Remembers those of the volume's disks and its map, and in a detach that has lasted long, of partitions and all else upon
-    /// them: once udev has forgotten a device, nothing tells them.
-    ///
-    /// # Errors
-    /// What lies upon the volume cannot be looked at.
-    pub(crate) fn note(
-        &mut self,
-        host: &dyn Host,
-        lasted: Duration,
-        goal: &Detach,
-        topology: &Topology,
-    ) -> Result<(), HostError> {
+    /// them: once udev has forgotten a device, nothing tells them. One that cannot be looked at now is passed over.
+    pub(crate) fn note(&mut self, host: &dyn Host, lasted: Duration, goal: &Detach, topology: &Topology) {
         let own = topology.devices_of(&goal.paths);
         let own = own.filter(|view| !topology.is_strangers(view, goal.wwid.as_ref()));
         let disks: Vec<_> = own.filter_map(|view| Some((view.block()?, view.udev.as_ref()))).collect();
@@ -54,11 +45,11 @@ impl Links {
         if lasted >= SLOW {
             let partitions = disks.iter().flat_map(|(block, _)| &block.partitions);
             for name in partitions.chain(topology.layers.iter().map(|layer| &layer.name)) {
-                let Some(block) = scsi::block_device(host, name)? else { continue };
-                self.note_record(name, udev::record_of(host, block.number)?.as_ref());
+                let Ok(Some(block)) = scsi::block_device(host, name) else { continue };
+                let record = udev::record_of(host, block.number).ok().flatten();
+                self.note_record(name, record.as_ref());
             }
         }
-        Ok(())
     }
 
     fn note_record(&mut self, name: &BlockName, record: Option<&UdevRecord>) {

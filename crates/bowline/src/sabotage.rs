@@ -157,8 +157,6 @@ mod state {
             Stuck,
             /// A map that slow readers hold.
             FailReaders,
-            /// Sessions with commands of slow readers under way.
-            FailAtOnce,
             /// Openers that pass by.
             PassersBy,
             /// D8: a used map's disks go by force.

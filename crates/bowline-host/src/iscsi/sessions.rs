@@ -1,7 +1,7 @@
 //! Sessions: read from sysfs, made and ended through iscsiadm.
 
 use super::{Endpoint, IscsiError, exit, records};
-use crate::host::{Blocking, Host, HostError, Program};
+use crate::host::{Host, HostError, Program};
 use crate::names::{Iqn, Portal, ScsiHost, Sid};
 use crate::sysfs;
 use std::time::Duration;
@@ -34,13 +34,6 @@ pub struct Session {
 
 const SESSIONS: &str = "/sys/class/iscsi_session";
 const CONNECTIONS: &str = "/sys/class/iscsi_connection";
-
-/// Has the kernel fail what a session has under way as soon as it loses its connection: no time for a new one (`recovery_tmo`). EBUSY
-/// where it is lost already (Linux 6.1 `drivers/scsi/scsi_transport_iscsi.c`). iscsid's next login does not change it, the next
-/// table that multipathd loads does.
-pub fn fail_at_once(sid: Sid) -> Blocking {
-    Blocking::WriteSysfs { path: format!("{SESSIONS}/session{sid}/recovery_tmo"), text: "0".into() }
-}
 
 /// The sessions of the targets that `wanted` accepts, from sysfs, by number. Of others only the target's name is read:
 /// a host may have hundreds. One that goes away while it is read is left out. So is one that has no

@@ -188,7 +188,7 @@ struct Ticket<'a> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if lock(&self.connection.waiting).remove(&self.id).is_some() {
-            // Without waiting: should the socket be full, the child ends with the helper at the latest.
+            // Without waiting: should the socket be full, the child goes on to its own end, or to the helper's.
             let message = Request::Abandon { id: self.id }.encode();
             let _ = send(self.connection.socket.get_ref(), &message, SendFlags::NOSIGNAL);
         }

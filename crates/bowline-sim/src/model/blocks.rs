@@ -23,8 +23,6 @@ pub const ENOENT: i32 = 2;
 pub const ESTALE: i32 = 116;
 /// Linux errno.
 pub const EINVAL: i32 = 22;
-/// Linux errno.
-pub const EBUSY: i32 = 16;
 
 /// A block device, by a number that is never used again (the kernel's `diskseq`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

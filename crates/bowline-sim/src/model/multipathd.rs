@@ -110,7 +110,7 @@ impl World {
 }
 
 /// Makes the map of an identity, or puts its new paths into the one there is; false without any path, and where one that the
-/// map does not have yet cannot be opened (findings: "One path that is offline keeps all others out"). A new one gets its table a while
+/// map does not have yet cannot be opened or has gone (findings: "One path that is offline keeps all others out"). A new one gets its table a while
 /// after it was made.
 fn make_map(sim: &Sim, wwid: &str, later: Duration) -> bool {
     let made = sim.with(|world| {
@@ -175,7 +175,9 @@ fn make_map(sim: &Sim, wwid: &str, later: Duration) -> bool {
         Made::Same => {}
         Made::Changed => udev::map_changed(sim, id, udev::Reads::Yes),
         Made::New(paths) if later.is_zero() => {
-            load(sim, paths);
+            if !load(sim, paths) {
+                return false;
+            }
             udev::map_changed(sim, id, udev::Reads::Yes);
         }
         Made::New(paths) => {

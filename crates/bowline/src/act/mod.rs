@@ -56,7 +56,6 @@ pub(crate) async fn perform(context: Context<'_>, step: &Step) -> Ending {
         Step::Sync { device, number } => volume::sync(context, device, *number).await,
         Step::StopQueueing(name) => volume::stop_queueing(context, name).await,
         Step::FailPath { map, device, number } => volume::fail_path(context, map, device, *number).await,
-        Step::FailAtOnce(sid) => volume::fail_at_once(context, *sid).await,
         Step::RemoveLayer(layer) => volume::remove_layer(context, layer).await,
         Step::RemoveMap { name, .. } => volume::remove_map(context, name).await,
         Step::DeleteDevice { hctl, .. } => volume::delete(context, *hctl).await,

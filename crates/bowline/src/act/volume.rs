@@ -6,8 +6,8 @@ use std::time::Duration;
 use bowline_host::host::Blocking;
 use bowline_host::layers::Layer;
 use bowline_host::multipath::Reply;
-use bowline_host::names::{BlockName, DevNumber, Sid};
-use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, iscsi, multipath, scsi};
+use bowline_host::names::{BlockName, DevNumber};
+use bowline_host::{Hctl, HostError, Lun, MapName, ScsiHost, Wwid, dm, multipath, scsi};
 
 use super::{Context, of_error, of_reply};
 use crate::ledger::Ending;
@@ -21,8 +21,6 @@ const MULTIPATHD_LIMIT: Duration = Duration::from_secs(30);
 const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 /// One read of one block, through whichever path works.
 const READ_LIMIT: Duration = Duration::from_secs(20);
-/// The kernel only stores the number.
-const SYSFS_LIMIT: Duration = Duration::from_secs(10);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
 const DELETE_LIMIT: Duration = Duration::from_secs(90);
 /// Linux, asm-generic/errno-base.h
@@ -107,11 +105,6 @@ pub(super) async fn fail_path(
     without_multipathd(context, reply, map, &format!("fail_path {number}")).await
 }
 
-/// A session that is lost just now says EBUSY, and one that is gone has nothing under way.
-pub(super) async fn fail_at_once(context: Context<'_>, sid: Sid) -> Ending {
-    gone_is_well(context.host.blocking(&iscsi::fail_at_once(sid), SYSFS_LIMIT).await)
-}
-
 /// Where multipathd does not come to it, device-mapper is told the same. Under loss multipathd waits for its own commands to a disk, with
 /// its lock held, for up to 60 s each (0.9.4 `libmultipath/prioritizers/alua_rtpg.c`, seen at half of all packets lost), and
 /// meanwhile udev ends whom this is to set free.
@@ -171,12 +164,8 @@ fn tells_of_loss(error: &HostError) -> bool {
 /// A device that is gone already is what was wanted. One that has a write cache is asked to empty it; below a lost session that
 /// ends when the session is given up (`recovery_tmo`), whether or not the device was set offline before (Linux 6.1, run).
 pub(super) async fn delete(context: Context<'_>, hctl: Hctl) -> Ending {
-    gone_is_well(context.host.blocking(&scsi::delete(hctl), DELETE_LIMIT).await)
-}
-
-fn gone_is_well(result: Result<Vec<u8>, HostError>) -> Ending {
-    match result {
-        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => Ending::Ok,
+    match context.host.blocking(&scsi::delete(hctl), DELETE_LIMIT).await {
+        Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => Ending::Ok,
         other => of_blocking(other),
     }
 }

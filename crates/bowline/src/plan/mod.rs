@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bowline_host::iscsi::Endpoint;
 use bowline_host::layers::Layer;
-use bowline_host::names::{BlockName, DevNumber, Sid};
+use bowline_host::names::{BlockName, DevNumber};
 use bowline_host::{Hctl, Lun, MapName, Moment, ScsiHost, Wwid};
 
 use crate::claims::Claim;
@@ -80,9 +80,6 @@ pub enum Step {
         /// Its number.
         number: DevNumber,
     },
-    /// Have the kernel fail what a session has under way as soon as it loses its connection, instead of sending it again. Only where
-    /// [`Self::FailPath`] is done, and of sessions that nobody else uses.
-    FailAtOnce(Sid),
     /// Remove a logical volume that lies upon the volume and that nobody has open. Only where the data is given up, or
     /// was never there.
     RemoveLayer(Layer),
@@ -131,9 +128,6 @@ impl fmt::Display for Step {
             Self::Sync { device, .. } => write!(f, "flush {device}"),
             Self::StopQueueing(name) => write!(f, "stop queueing in map {name}"),
             Self::FailPath { device, .. } => write!(f, "fail path {device}"),
-            Self::FailAtOnce(sid) => {
-                write!(f, "have session {sid} fail at once where its connection is lost")
-            }
             Self::RemoveLayer(layer) => write!(f, "remove {layer}"),
             Self::RemoveMap { name, .. } => write!(f, "remove map {name}"),
             Self::DeleteDevice { hctl, block } => match block {

@@ -165,7 +165,7 @@ impl Runner<'_> {
         goal.beside.extend(self.journal.iter().flat_map(|journal| journal.beside.clone()));
         let lasted = self.lasted();
         let topology = &mut seen.topology;
-        self.links.note(self.host, lasted, goal, topology)?;
+        self.links.note(self.host, lasted, goal, topology);
         if goal.on_dirty == OnDirty::Discard {
             let uses = |opener: &&Opener| !opener.passes_by() && !matches!(opener, Opener::Holder(_));
             self.users.extend(topology.openers.iter().filter(uses).cloned());

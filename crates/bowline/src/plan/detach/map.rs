@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use bowline_host::Moment;
 use bowline_host::dm::Map;
 use bowline_host::layers::Kind;
 use bowline_host::openers::Opener;
 
 use super::flush::all_flushed;
 use super::refusal::users;
-use super::release::goes_with_us;
 use super::{Detach, TRIES};
-use crate::ledger::Ending;
 use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
 use crate::policy::OnDirty;
@@ -25,8 +22,6 @@ const OPENER_PATIENCE: Duration = Duration::from_secs(60);
 const READER_PATIENCE: Duration = Duration::from_secs(15);
 /// So often a path is failed again that multipathd finds to be well.
 const FAIL_TRIES: u32 = 20;
-/// multipathd sets the time for a session anew with every table that it loads.
-const AT_ONCE_FOR: Duration = Duration::from_secs(10);
 /// While multipathd removes the map it is looked at this often.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
 /// A map that multipathd makes has its identity by then.
@@ -176,16 +171,6 @@ fn fail_readers(goal: &Detach, ours: &Ours<'_>, map: &MapView, view: &View<'_>, 
             met!(FailReaders);
             let (map, device) = (map.map.name.clone(), block.name.clone());
             let step = Step::FailPath { map, device, number: block.number };
-            draft.want(view, step, FAIL_TRIES, Duration::from_millis(200));
-        }
-    }
-    // That takes nothing back from a disk, and what is under way there is sent again each time that its session comes back. Nothing is
-    // to be undone: a map that stays goes on over its other paths, and its next table sets the time anew.
-    for session in view.topology.sessions.iter().filter(|session| goes_with_us(session, view)) {
-        let step = Step::FailAtOnce(session.session.sid);
-        let lately = |(when, ending): (Moment, &Ending)| ending.is_ok() && view.now.since(when) < AT_ONCE_FOR;
-        if !view.ledger.last(&step).is_some_and(lately) {
-            met!(FailAtOnce);
             draft.want(view, step, FAIL_TRIES, Duration::from_millis(200));
         }
     }

@@ -9,7 +9,6 @@ use super::{Detach, TRIES, going};
 use crate::plan::ours::Ours;
 use crate::plan::{Draft, Step, View};
 use crate::sabotage::{met, sabotaged};
-use crate::topology::SessionView;
 
 /// Tries to release an endpoint: a login that outlived its process must end first (8 tries take 25 s).
 const RELEASE_TRIES: u32 = 8;
@@ -100,21 +99,15 @@ pub(super) fn release(goal: &Detach, ours: &Ours<'_>, view: &View<'_>, draft: &m
     }
 }
 
-/// Whether a session is of bowline's making, and nobody and nothing but this attachment uses it.
-pub(super) fn goes_with_us(session: &SessionView, view: &View<'_>) -> bool {
-    session.others == 0
-        && view
-            .claims
-            .get(&session.session.endpoint)
-            .is_some_and(|claim| claim.made_session && claim.users.iter().all(|user| user == view.id))
-}
-
 /// Whether a scan below the endpoint's session ends by the logout. Where the session has lost its connection it would wait for
 /// as long as that is to wait for a new one (`recovery_tmo`, 120 s by default), so nothing is gained by waiting for it.
 /// But if the session stays, for others, what the scan brings in later would be nobody's.
 fn cut_off(endpoint: &Endpoint, view: &View<'_>) -> bool {
     let Some(session) = view.topology.session(endpoint) else { return false };
-    let (lost, goes) = (!session.usable(), goes_with_us(session, view));
+    let goes = view.claims.get(endpoint).is_some_and(|claim| {
+        claim.made_session && claim.users.iter().all(|user| user == view.id) && session.others == 0
+    });
+    let lost = !session.usable();
     if lost && goes {
         met!(LostSession);
     }

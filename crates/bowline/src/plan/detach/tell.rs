@@ -103,7 +103,6 @@ pub fn failures(view: &View<'_>) -> Vec<String> {
                     | Step::Sync { .. }
                     | Step::StopQueueing(_)
                     | Step::FailPath { .. }
-                    | Step::FailAtOnce(_)
             );
             (cleaning && !ending.is_ok()).then(|| format!("{}: {}", entry.step, ending.reason()))
         })

@@ -251,8 +251,7 @@ proptest! {
             let apart = matches!(step, Step::DeleteDevice { .. } | Step::Release(_));
             prop_assert!(!(apart && mapped), "{} below the map", step);
             let used = world.topology.openers.iter().any(|opener| !opener.passes_by());
-            let given_up =
-                matches!(step, Step::StopQueueing(_) | Step::FailPath { .. } | Step::FailAtOnce(_));
+            let given_up = matches!(step, Step::StopQueueing(_) | Step::FailPath { .. });
             prop_assert!(!(given_up && used), "a user's I/O is given up");
             if given_up || matches!(step, Step::RemoveMap { .. }) {
                 prop_assert!(world.ledger.succeeded(&sync_map()), "not flushed");
