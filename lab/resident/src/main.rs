@@ -6,10 +6,8 @@ use std::error::Error;
 use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 
-use bowline::{
-    Cancel, ConnectOptions, Connected, Connection, DisconnectOptions, Event, Observer, OnDirty, Outcome,
-    Which,
-};
+use bowline::event::Silent;
+use bowline::{Cancel, ConnectOptions, Connected, Connection, DisconnectOptions, OnDirty, Outcome, Which};
 use bowline_linux::{LinuxHost, Settings};
 use serde_json::{Value, json};
 
@@ -77,11 +75,4 @@ async fn work(
 fn sentence(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Nobody looks on.
-struct Silent;
-
-impl Observer for Silent {
-    fn event(&self, _: Duration, _: &Event) {}
 }
