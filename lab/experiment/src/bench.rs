@@ -151,7 +151,7 @@ impl Watch {
         Self { began: Instant::now(), before: maps(), volumes, portals }
     }
 
-    /// Until every volume has a map that can be opened, with a path over each portal that lives; or until it is over.
+    /// Until every volume has a map with a name, and each a path over each portal that lives; or until it is over.
     fn until(&self, over: &AtomicBool) -> Timed {
         let mut timed = Timed::default();
         while timed.all_paths.is_none() && !over.load(Ordering::Relaxed) {
@@ -162,8 +162,7 @@ impl Watch {
             }
             if now.len() >= self.volumes {
                 timed.all_maps = timed.all_maps.or_else(at);
-                let paths: usize = now.iter().map(|map| paths_of(map)).sum();
-                if paths >= self.volumes * self.portals {
+                if now.iter().filter(|map| paths_of(map) >= self.portals).count() >= self.volumes {
                     timed.all_paths = at();
                 }
             }
@@ -173,7 +172,7 @@ impl Watch {
     }
 }
 
-/// The maps that can be opened by their names.
+/// The maps that udev has given their names.
 fn maps() -> BTreeSet<String> {
     names_in("/dev/mapper").filter(|map| map != "/dev/mapper/control").collect()
 }

@@ -48,13 +48,14 @@ impl Device {
         fs::read_dir(format!("/sys/class/block/{}/slaves", self.name)).map_or(0, |slaves| slaves.count())
     }
 
-    /// How many working paths it has now; a disk that is not in a map is its own.
-    pub fn paths(&self) -> usize {
+    /// How many working paths it has now, a disk that is not in a map being its own; nothing where device-mapper does not answer.
+    pub fn paths(&self) -> Option<usize> {
         if !self.is_map() {
-            return 1;
+            return Some(1);
         }
         let status = limited(LIMIT, "dmsetup").args(["status", "--noflush"]).arg(&self.node).output();
-        status.map_or(0, |output| working_paths(&String::from_utf8_lossy(&output.stdout)))
+        let status = status.ok().filter(|output| output.status.success())?;
+        Some(working_paths(&String::from_utf8_lossy(&status.stdout)))
     }
 }
 

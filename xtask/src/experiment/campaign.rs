@@ -80,9 +80,10 @@ fn line_of(run: &Run) -> String {
     let paths = run.handed_out.as_ref().map_or_else(String::new, |handed_out| {
         let kind = if handed_out.map { "map" } else { "disk" };
         let wrong = if handed_out.right_volume == Some(false) { " WRONG VOLUME" } else { "" };
-        format!(" {kind} {}/{} paths{wrong}", handed_out.paths, handed_out.paths_later)
+        let count = |paths: Option<usize>| paths.map_or_else(|| "?".to_owned(), |paths| paths.to_string());
+        format!(" {kind} {}/{} paths{wrong}", count(handed_out.paths), count(handed_out.paths_later))
     });
-    let lost = match (run.lost(), run.lost_silently(), run.differs()) {
+    let lost = match (run.lost(), run.lost_silently() || run.lost_after_a_failure(), run.differs()) {
         (_, true, _) => " DATA LOST SILENTLY",
         (true, ..) => " data lost, and told",
         (.., true) => " SOMETHING ELSE READ BACK",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lab_experiment::{Cell, Contender, Fault, Paths, Run, Work};
+use lab_experiment::{Cell, Contender, Fault, Paths, Run, Setting, Work};
 use lab_wire::{Backend, Target};
 
 /// Which part of the matrix is meant.
@@ -58,30 +58,28 @@ pub fn summary(missing: &[Missing]) -> Vec<(Cell, Contender, usize)> {
 
 /// Every cell: the whole matrix under loss, and beyond loss the plain setting only.
 pub fn cells() -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for target in [Target::Lio, Target::Tgt] {
-        for backend in [Backend::OneIqn, Backend::IqnPerPortal] {
-            for paths in [Paths::Multipath, Paths::Single] {
-                for work in [Work::Create, Work::Attach] {
-                    let faults = Fault::ORIGINAL.into_iter().chain(Fault::HEAVIER);
-                    cells.extend(faults.map(|fault| Cell { target, backend, paths, work, fault }));
-                }
-            }
-        }
-    }
-    cells.extend(Fault::BEYOND_LOSS.map(plain));
-    cells
+    let under_loss = Setting::all().flat_map(|setting| {
+        Work::ALL.into_iter().flat_map(move |work| losses().map(move |fault| setting.cell(work, fault)))
+    });
+    under_loss.chain(Fault::BEYOND_LOSS.map(plain)).collect()
 }
 
-/// A fault in the setting that most have: several paths, one target, a volume that is used.
-fn plain(fault: Fault) -> Cell {
-    Cell { target: Target::Lio, backend: Backend::OneIqn, paths: Paths::Multipath, work: Work::Attach, fault }
+/// The setting that most cells and the original have.
+pub const MAIN: Setting = Setting { target: Target::Lio, backend: Backend::OneIqn, paths: Paths::Multipath };
+
+/// The original's faults, and what is added to them.
+pub fn losses() -> impl Iterator<Item = Fault> {
+    Fault::ORIGINAL.into_iter().chain(Fault::HEAVIER)
+}
+
+/// A fault in the main setting, of a volume that is used.
+pub fn plain(fault: Fault) -> Cell {
+    MAIN.cell(Work::Attach, fault)
 }
 
 /// Whether it is one of the cells that are run most often.
 pub fn is_core(cell: Cell) -> bool {
-    let setting = (cell.target, cell.backend, cell.paths) == (Target::Lio, Backend::OneIqn, Paths::Multipath);
-    setting && Fault::ORIGINAL.contains(&cell.fault)
+    cell.setting() == MAIN && Fault::ORIGINAL.contains(&cell.fault)
 }
 
 /// Whether it is packets lost, and nothing else.

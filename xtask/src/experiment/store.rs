@@ -1,4 +1,4 @@
-//! The data: a line of JSON for each run, in the repository, only ever appended to.
+//! The data: a line of JSON for each run, in the repository. Campaigns only append; whoever sets lines aside says so in the report.
 
 use std::fs::{self, File};
 use std::io::Write;

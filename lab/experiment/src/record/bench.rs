@@ -75,9 +75,9 @@ pub struct Bench {
 /// Moments of an attach, in seconds since its begin; nothing where it did not come to that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timed {
-    /// The first map can be opened.
+    /// The first map has its name below /dev.
     pub first_map: Option<f64>,
-    /// Every volume's map can.
+    /// Every volume's map has.
     pub all_maps: Option<f64>,
     /// And each has a path over every portal that lives.
     pub all_paths: Option<f64>,

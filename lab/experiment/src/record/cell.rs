@@ -25,6 +25,60 @@ pub struct Cell {
     pub fault: Fault,
 }
 
+/// All of a cell but what is done and what goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The target's implementation.
+    pub target: Target,
+    /// How it offers its volumes.
+    pub backend: Backend,
+    /// Over one path or several.
+    pub paths: Paths,
+}
+
+impl Setting {
+    /// All that there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of = |target| {
+            [Backend::OneIqn, Backend::IqnPerPortal].into_iter().flat_map(move |backend| {
+                [Paths::Multipath, Paths::Single].map(|paths| Self { target, backend, paths })
+            })
+        };
+        [Target::Lio, Target::Tgt].into_iter().flat_map(of)
+    }
+
+    /// The cell in it.
+    pub fn cell(self, work: Work, fault: Fault) -> Cell {
+        let Self { target, backend, paths } = self;
+        Cell { target, backend, paths, work, fault }
+    }
+
+    /// The setting as a person says it.
+    pub fn words(self) -> String {
+        let target = match self.target {
+            Target::Lio => "LIO",
+            Target::Tgt => "tgt",
+        };
+        let backend = match self.backend {
+            Backend::OneIqn => "one IQN behind four portals",
+            Backend::IqnPerPortal => "an IQN for each portal",
+        };
+        let paths = match self.paths {
+            Paths::Multipath => "multipath",
+            Paths::Single => "a single path",
+        };
+        format!("{target}, {backend}, {paths}")
+    }
+}
+
+impl Cell {
+    /// What it has in common with others.
+    pub fn setting(self) -> Setting {
+        let Self { target, backend, paths, .. } = self;
+        Setting { target, backend, paths }
+    }
+}
+
 /// Over one path or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Paths {
@@ -41,6 +95,19 @@ pub enum Work {
     Create,
     /// A volume is used: attach, write a little, detach
     Attach,
+}
+
+impl Work {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Create, Self::Attach];
+
+    /// The use as a person says it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Attach => "attach",
+        }
+    }
 }
 
 impl fmt::Display for Cell {
@@ -94,6 +161,14 @@ impl From<Cell> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_what_cells_have_in_common() {
+        let all: Vec<Setting> = Setting::all().collect();
+        assert_eq!(all.len(), 8);
+        assert!(all.iter().all(|setting| setting.cell(Work::Create, Fault::None).setting() == *setting));
+        assert_eq!(all[0].words(), "LIO, one IQN behind four portals, multipath");
+    }
 
     #[test]
     fn a_cell_is_what_its_name_says() {

@@ -9,7 +9,7 @@ mod fault;
 mod run;
 
 pub use bench::{Bench, BenchWish, Sessions, Timed};
-pub use cell::{Cell, Paths, Work};
+pub use cell::{Cell, Paths, Setting, Work};
 pub use contender::Contender;
 pub use fault::Fault;
 pub use run::{Data, HandedOut, Outcome, Retry, Run, Step, Versions, WWIDS, Wish, is_clean};

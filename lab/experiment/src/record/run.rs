@@ -84,6 +84,14 @@ pub struct Versions {
     pub contender: String,
 }
 
+impl Versions {
+    /// The host's, in words.
+    pub fn host(&self) -> String {
+        let Self { kernel, open_iscsi, multipath_tools, .. } = self;
+        format!("Linux {kernel}, open-iscsi {open_iscsi}, multipath-tools {multipath_tools}")
+    }
+}
+
 /// One call of the contender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -125,10 +133,10 @@ pub enum Outcome {
 pub struct HandedOut {
     /// Whether it is a multipath map.
     pub map: bool,
-    /// How many working paths it had when the attach returned.
-    pub paths: usize,
+    /// How many working paths it had when the attach returned; unknown where device-mapper did not answer.
+    pub paths: Option<usize>,
     /// And 10 s later.
-    pub paths_later: usize,
+    pub paths_later: Option<usize>,
     /// Whether it is the volume that was asked for; unknown where it could not be read.
     pub right_volume: Option<bool>,
     /// Whether a disk below it is the one that another volume has left: whoever asks the host for the identity of what
@@ -184,8 +192,9 @@ impl Run {
     pub fn stopped_half_way(&self) -> bool {
         let (Some(_), Some(out)) = (&self.retry, &self.handed_out) else { return false };
         let there = |kind: &str| self.leftovers.get(kind).copied().unwrap_or_default();
-        let whole = there("sessions") >= out.paths
-            && there("scsi_devices") >= out.paths
+        let paths = out.paths.unwrap_or_default();
+        let whole = there("sessions") >= paths
+            && there("scsi_devices") >= paths
             && there("maps") >= usize::from(out.map);
         !whole && !is_clean(&self.leftovers)
     }
@@ -210,10 +219,14 @@ impl Run {
         self.detach.as_ref().is_some_and(Step::ok)
     }
 
-    /// Whether data that had been written is not on the target after a detach that said no such thing.
+    /// Whether data that had been written is not on the target, and the only detach said that it succeeded and no more.
     pub fn lost_silently(&self) -> bool {
-        let last = self.retry.as_ref().map(|retry| &retry.detach).or(self.detach.as_ref());
-        self.lost() && !last.is_some_and(|detach| detach.loss_told)
+        self.lost() && self.retry.is_none() && !self.detach.as_ref().is_some_and(|detach| detach.loss_told)
+    }
+
+    /// Whether it is not, where a first detach failed and the second said that it succeeded and no more.
+    pub fn lost_after_a_failure(&self) -> bool {
+        self.lost() && self.retry.as_ref().is_some_and(|retry| !retry.detach.loss_told)
     }
 
     /// Whether data that had been written is not on the target after a detach.
@@ -280,6 +293,22 @@ mod tests {
             assert!(detach_failed(part).clean(), "what a second detach did is another question");
         }
         assert!(!detach_failed(r#"{"wwids":1}"#).stopped_half_way());
+    }
+
+    #[test]
+    fn a_loss_is_silent_unless_a_detach_says_so() {
+        let data: Data =
+            serde_json::from_str(r#"{"bytes":1,"write_seconds":1,"read_back":null,"on_target":false}"#)
+                .unwrap();
+        let twice = Run { data: Some(data), ..detach_failed("{}") };
+        assert!(twice.lost() && twice.lost_after_a_failure() && !twice.lost_silently());
+        let mut told = twice.clone();
+        told.retry.as_mut().unwrap().detach.loss_told = true;
+        assert!(told.lost() && !told.lost_after_a_failure() && !told.lost_silently());
+        let mut once = Run { retry: None, ..twice };
+        assert!(once.lost_silently() && !once.lost_after_a_failure());
+        once.detach.as_mut().unwrap().loss_told = true;
+        assert!(!once.lost_silently());
     }
 
     #[test]

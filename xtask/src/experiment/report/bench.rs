@@ -1,11 +1,11 @@
 //! The benchmark's report, made from its data alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lab_experiment::{Bench, Contender, Sessions, is_clean};
 
 use super::goals::{self, Goal};
-use super::summary::Spread;
+use super::summary::{Spread, as_f64};
 use super::table::{of, table};
 use super::timeline;
 use crate::experiment::bench::{CONTENDERS, KINDS, Kind, ROUNDS};
@@ -19,27 +19,7 @@ pub fn kind_of((volumes, sessions, dead_half): Kind) -> String {
     format!("{volumes}, {sessions}{}", if dead_half { ", half of the portals dead" } else { "" })
 }
 
-const INTRODUCTION: &str = "\
-# The benchmark
-
-How long volumes take to be attached and detached: by bowline, by os-brick 7.1.1 (in a process that lives on, without
-its privilege-separation daemon), and by the floor. The *floor* is the work that nobody can do without, done by a driver
-that decides nothing, verifies nothing and cleans nothing up, and uses none of bowline's code: it writes node records as files,
-logs in to all portals at once, scans for each LUN once as soon as there is a session, and waits for udev and multipathd; back, it
-flushes, removes the map, the disks, the sessions and the records, and does not wait for udev. Made by `make bench` from [experiment/bench.jsonl](experiment/bench.jsonl), a line for
-each measurement.
-
-All is timed from outside of whoever does the work: *usable* is the moment when every volume's map has its name, *all paths*
-the moment when each map has a path over every portal that lives, *returned* when the last call has returned, which for bowline means
-that the map was read from. *Detached* is when the last call has returned, *gone* the moment from which no session, disk, map or link of the volumes
-is on the host and udev has nothing left to do, which not everybody waits for. Figures are medians, with least and most; a figure in × is the ratio to the floor in the same
-round, within which all take turns in a shuffled order. LIO, one IQN behind four portals, `find_multipaths no`, Linux in
-software emulation on two processors: seconds of such a guest are several times those of real hardware. *Processor* is the time that
-the whole host's processors have worked until all of it was done, udev and the daemons included. *MiB at most* are those of the process that
-does the work or, of bowline's command, of all that run at once, each with its helper. bowline's deadline is that of
-the measurement (15 minutes), since floor and os-brick have none.
-
-";
+const INTRODUCTION: &str = include_str!("benchmark.md");
 
 /// The figures of one contender for one kind of work.
 struct Figures<'a> {
@@ -77,15 +57,13 @@ impl<'a> Figures<'a> {
         let seconds: Vec<f64> = self.lines.iter().filter_map(|line| value(line)).collect();
         let ratio = |line: &&Bench| Some(value(line)? / value(self.floor.get(&line.wish.round)?)?);
         let ratios: Vec<f64> = self.lines.iter().filter_map(ratio).collect();
-        match (Spread::of(&seconds), Spread::of(&ratios)) {
-            (None, _) => "–".to_owned(),
-            (Some(seconds), None) => {
-                format!("{:.2} s ({:.2}–{:.2})", seconds.median, seconds.min, seconds.max)
-            }
-            (Some(seconds), Some(ratio)) => format!(
-                "{:.2} s ({:.2}–{:.2}), {:.2} × ({:.2}–{:.2})",
-                seconds.median, seconds.min, seconds.max, ratio.median, ratio.min, ratio.max
-            ),
+        let told =
+            [(seconds.as_slice(), " s"), (ratios.as_slice(), " ×")].map(|(values, unit)| fine(values, unit));
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        match (told.is_empty(), seconds.len() == self.lines.len()) {
+            (true, _) => "never".to_owned(),
+            (_, true) => told.join(", "),
+            (_, false) => format!("{}, in {}", told.join(", "), of(seconds.len(), self.lines.len())),
         }
     }
 
@@ -93,6 +71,15 @@ impl<'a> Figures<'a> {
         let values: Vec<f64> = self.lines.iter().filter_map(|line| value(line)).collect();
         Spread::of(&values).map_or_else(|| "–".to_owned(), |spread| format!("{:.0}", spread.median))
     }
+}
+
+/// Median, least and most with two places; nothing of nothing.
+fn fine(values: &[f64], unit: &str) -> Option<String> {
+    let Spread { median, min, max } = Spread::of(values)?;
+    Some(match values.len() {
+        1 => format!("{median:.2}{unit}"),
+        _ => format!("{median:.2}{unit} ({min:.2}–{max:.2})"),
+    })
 }
 
 fn succeeded(line: &Bench) -> bool {
@@ -123,14 +110,29 @@ pub fn document(all: &[Bench]) -> String {
                 (figures.tried > 0).then(|| row(contender, &figures))
             })
             .collect();
-        if !rows.is_empty() {
-            text += &format!("## {}\n\n{}\n", kind_of(kind), table(&headings, &rows));
-        }
+        text += &match rows.is_empty() {
+            true => format!("## {}\n\nNot measured yet.\n\n", kind_of(kind)),
+            false => format!("## {}\n\n{}\n", kind_of(kind), table(&headings, &rows)),
+        };
         text += &beside_os_brick(all, kind);
     }
     text += &goals::section(&aims(all));
     text += &timeline::section(all);
-    text
+    text + &what_was_measured(all)
+}
+
+/// Of which commit, and on what.
+fn what_was_measured(all: &[Bench]) -> String {
+    let commits: BTreeSet<&str> = all.iter().map(|line| line.commit.as_str()).collect();
+    let hosts: BTreeSet<String> =
+        all.iter().filter(|line| !line.versions.kernel.is_empty()).map(|line| line.versions.host()).collect();
+    let told = |names: Vec<&str>| names.join(", ");
+    format!(
+        "\n## What was measured\n\n{} measurements of bowline at {}, on {}.\n",
+        all.len(),
+        told(commits.into_iter().collect()),
+        told(hosts.iter().map(String::as_str).collect())
+    )
 }
 
 fn row(contender: Contender, figures: &Figures<'_>) -> Vec<String> {
@@ -161,8 +163,7 @@ fn beside_os_brick(all: &[Bench], kind: Kind) -> String {
         [("usable", USABLE), ("returned", RETURNED), ("detached", DETACHED), ("gone", GONE)];
     let ratios = figures.map(|(name, value)| {
         let ratios = ratios_of(all, (kind, Contender::Bowline), (kind, Contender::OsBrick), value);
-        let spread = Spread::of(&ratios)?;
-        Some(format!("{name} {:.2} × ({:.2}–{:.2})", spread.median, spread.min, spread.max))
+        Some(format!("{name} {}", fine(&ratios, " ×")?))
     });
     let told: Vec<String> = ratios.into_iter().flatten().collect();
     if told.is_empty() {
@@ -179,53 +180,74 @@ const RETURNED: Value = |line| Some(line.attach.seconds);
 const DETACHED: Value = |line| Some(line.detach.seconds);
 const GONE: Value = |line| line.gone;
 
-/// What bowline shall reach.
+/// What bowline shall reach: the command and the library, each for itself.
 fn aims(all: &[Bench]) -> Vec<Goal> {
-    let one: Kind = (1, Sessions::New, false);
+    let (one, sixteen): (Kind, Kind) = ((1, Sessions::New, false), (16, Sessions::New, false));
     let half_dead: Kind = (1, Sessions::New, true);
-    let sixteen: Kind = (16, Sessions::New, false);
-    let ours = |kind| (kind, Contender::Bowline);
-    let aim = |aim, kind, to, most, value| ratio(all, aim, ours(kind), to, most, value);
-    let floor = |text, kind, value| aim(text, kind, (kind, Contender::Floor), 1.3, value);
-    let os_brick = |text, value| aim(text, one, (one, Contender::OsBrick), 1.0, value);
-    let dead = |text, value| aim(text, half_dead, ours(one), 3.0, value);
-    let memory =
-        all.iter().filter(|line| (line.wish.contender, line.wish.volumes) == (Contender::Bowline, 1));
-    let memory = memory.filter_map(|line| line.attach.memory.max(line.detach.memory)).max();
-    let mib = memory.and_then(|kib| u32::try_from(kib).ok()).map(|kib| f64::from(kib) / 1024.0);
-    vec![
-        floor("until the map is usable: 1.3 × the floor", one, USABLE),
-        floor("until all paths are in the map: 1.3 × the floor", one, ALL_PATHS),
-        floor("until the attach has returned: 1.3 × the floor", one, RETURNED),
-        os_brick("an attach returns sooner than os-brick's", RETURNED),
-        floor("detach: 1.3 × the floor", one, DETACHED).because(DETACH),
-        floor("detach, until all of it is gone: 1.3 × the floor", one, GONE).because(DETACH),
-        os_brick("a detach returns sooner than os-brick's", DETACHED),
-        floor("16 volumes at once, until all maps are usable: 1.3 × the floor", sixteen, USABLE),
-        floor("16 volumes at once, until all paths are in the maps: 1.3 × the floor", sixteen, ALL_PATHS),
-        floor("16 volumes at once, until all attaches have returned: 1.3 × the floor", sixteen, RETURNED),
-        floor("16 volumes at once, detach: 1.3 × the floor", sixteen, DETACHED).because(DETACH),
-        floor("16 volumes at once, detach, until all of it is gone: 1.3 × the floor", sixteen, GONE)
-            .because(DETACH),
-        dead("half of the portals dead, until the map is usable: 3 × the time without a fault", USABLE),
-        dead(
-            "half of the portals dead, until the attach has returned: 3 × the time without a fault",
-            RETURNED,
-        ),
-        Goal::at_most("memory of the command, with its helper: 16 MiB", mib, 16.0, " MiB"),
-    ]
+    let mut aims = Vec::new();
+    for (who, name) in [(Contender::Bowline, "command"), (Contender::BowlineLibrary, "library")] {
+        let beside = |text: String, kind, to, most, value| {
+            ratio(all, format!("{name}: {text}"), (kind, who), to, most, value)
+        };
+        for (kind, volumes) in [(one, "1 volume"), (sixteen, "16 volumes at once")] {
+            let floor = |text: &str, value| {
+                beside(
+                    format!("{volumes}, {text}: 1.3 × the floor"),
+                    kind,
+                    (kind, Contender::Floor),
+                    1.3,
+                    value,
+                )
+            };
+            aims.push(floor("until all maps are usable", USABLE));
+            aims.push(floor("until all paths are in the maps", ALL_PATHS));
+            aims.push(floor("until all attaches have returned", RETURNED));
+            aims.push(floor("detach", DETACHED).because(DETACH));
+            aims.push(floor("detach, until all of it is gone", GONE).because(DETACH));
+        }
+        for (kind, state) in [(one, ""), (half_dead, ", half of the portals dead")] {
+            let os_brick = |text: &str, value| {
+                beside(
+                    format!("{text} sooner than os-brick's{state}"),
+                    kind,
+                    (kind, Contender::OsBrick),
+                    1.0,
+                    value,
+                )
+            };
+            aims.push(os_brick("an attach returns", RETURNED));
+            aims.push(os_brick("a detach returns", DETACHED));
+        }
+        let dead = |text: &str, value| {
+            let text = format!("half of the portals dead, until {text}: 3 × the time without a fault");
+            beside(text, half_dead, (one, who), 3.0, value)
+        };
+        aims.push(dead("the map is usable", USABLE));
+        aims.push(dead("the attach has returned", RETURNED));
+    }
+    let of_one = |line: &&Bench| (line.wish.contender, line.wish.volumes) == (Contender::Bowline, 1);
+    let memory: Vec<u64> =
+        all.iter().filter(of_one).filter_map(|line| line.attach.memory.max(line.detach.memory)).collect();
+    let mib = memory.iter().max().map(|kib| as_f64(*kib) / 1024.0);
+    aims.push(Goal::at_most(
+        "memory of the command for a volume, with its helper: 16 MiB",
+        mib,
+        16.0,
+        " MiB",
+    ));
+    aims
 }
 
 /// Of the aim that a detach takes at most 1.3 times as long as the floor's.
-const DETACH: &str = "the command does what the floor does not: it starts itself and its helper, writes down durably what it is about \
-    to take apart, takes the identity off multipath's list, and looks at the host before and after; the library in a \
-    process that lives on pays for less of it";
+const DETACH: &str = "bowline does what the floor does not: it writes down durably what it is about to take apart, looks at the host before \
+    and after each step, removes records under open-iscsi's lock, and takes the identity off multipath's list; the command starts \
+    itself and its helper, too";
 
 /// The aim that one contender's figure is at most so many times another's of the same round (the median of the ratios). A
 /// measurement of his that failed, or in which it did not come to that, has missed it.
 fn ratio(
     all: &[Bench],
-    aim: &'static str,
+    aim: String,
     of: (Kind, Contender),
     to: (Kind, Contender),
     most: f64,
@@ -269,7 +291,9 @@ mod tests {
             [line("floor", 0, 2.0), line("bowline", 0, 3.0), line("floor", 1, 4.0), line("bowline", 1, 4.0)];
         let figures = Figures::of(&all, KINDS[0], Contender::Bowline);
         assert_eq!(figures.figure(|line| line.seen.all_maps), "3.50 s (3.00–4.00), 1.25 × (1.00–1.50)");
-        assert_eq!(figures.figure(|line| line.seen.all_paths), "–");
+        assert_eq!(figures.figure(|line| line.seen.all_paths), "never");
+        let once = |line: &Bench| (line.wish.round == 1).then_some(4.0);
+        assert_eq!(figures.figure(once), "4.00 s, 1.00 ×, in 1/2");
         assert!(document(&all).contains("| bowline | 2/2 |"));
     }
 }

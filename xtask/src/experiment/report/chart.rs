@@ -53,8 +53,9 @@ pub fn shares(title: &str, rows: &[String], series: &[Series<Share>]) -> String 
     chart.end()
 }
 
-/// Medians as points, from the least to the most as lines, on a scale of seconds where each step is ten times the last.
-pub fn seconds(title: &str, rows: &[String], series: &[Series<Spread>]) -> String {
+/// Every run as a point and medians as larger ones, from the least to the most as lines, on a scale of seconds where each step is ten
+/// times the last.
+pub fn seconds(title: &str, rows: &[String], series: &[Series<Vec<f64>>]) -> String {
     let place = |value: f64| ((value.max(0.1).log10() + 1.0) / 4.0).clamp(0.0, 1.0);
     let ticks: Vec<(f64, String)> =
         [0.1, 1.0, 10.0, 100.0, 1000.0].map(|value| (place(value), format!("{value} s"))).into();
@@ -62,14 +63,22 @@ pub fn seconds(title: &str, rows: &[String], series: &[Series<Spread>]) -> Strin
     for row in 0..rows.len() {
         let at = chart.row(row);
         for (number, one) in series.iter().enumerate() {
-            let Some(spread) = one.values[row] else { continue };
+            let Some(values) = &one.values[row] else { continue };
+            let Some(spread) = Spread::of(values) else { continue };
             let colour = COLOURS[number % COLOURS.len()];
             let y = at + number as f64 * BAR + BAR / 2.0 - 1.0;
-            let x = |value| LEFT + place(value) * chart.span();
+            let span = chart.span();
+            let x = |value| LEFT + place(value) * span;
             let (from, to, middle) = (x(spread.min), x(spread.max), x(spread.median));
             chart.add(&format!(
-                r#"<line x1="{from:.1}" y1="{y:.1}" x2="{to:.1}" y2="{y:.1}" stroke="{colour}" stroke-width="2.5"/>"#
+                r#"<line x1="{from:.1}" y1="{y:.1}" x2="{to:.1}" y2="{y:.1}" stroke="{colour}" stroke-width="1.5"/>"#
             ));
+            for value in values {
+                let at = x(*value);
+                chart.add(&format!(
+                    r#"<circle cx="{at:.1}" cy="{y:.1}" r="2.5" fill="{colour}" fill-opacity="0.6"/>"#
+                ));
+            }
             chart.add(&format!(r#"<circle cx="{middle:.1}" cy="{y:.1}" r="4.5" fill="{colour}"/>"#));
             chart.note(to + 8.0, y + 4.0, &format!("{:.1} s", spread.median));
         }
@@ -182,9 +191,9 @@ mod tests {
         assert!(
             svg.contains("1/2") && svg.contains("a &lt; b") && svg.contains("prefers-color-scheme: dark")
         );
-        let spread = Spread { median: 10.0, min: 1.0, max: 100.0 };
-        let svg = seconds("Title", &rows, &[Series { name: "one".into(), values: vec![Some(spread), None] }]);
-        assert_eq!(svg.matches("<circle").count(), 1);
+        let values = vec![Some(vec![1.0, 10.0, 100.0]), None];
+        let svg = seconds("Title", &rows, &[Series { name: "one".into(), values }]);
+        assert_eq!(svg.matches("<circle").count(), 4, "three runs and their median");
         assert!(svg.ends_with("</svg>\n"));
     }
 }

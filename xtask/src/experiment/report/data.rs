@@ -1,12 +1,11 @@
-//! The runs by cell and contender, and the cells that the report tells of.
+//! The runs by cell and contender.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lab_experiment::{Cell, Contender, Fault, Paths, Run, Work};
-use lab_wire::{Backend, Target};
+use lab_experiment::{Cell, Contender, Run};
 
-use super::summary::{Spread, Summary};
-use crate::experiment::matrix;
+use super::summary::Summary;
+use crate::experiment::matrix::{self, MAIN};
 
 /// All runs, by cell and contender.
 pub struct Data<'a> {
@@ -31,35 +30,13 @@ impl<'a> Data<'a> {
         ran.into_iter().collect()
     }
 
+    /// What they come to, where there are any.
     pub fn get(&self, cell: Cell, contender: Contender) -> Option<&Summary> {
         self.by.get(&(cell, contender))
     }
-
-    /// What was measured under a fault in the main setting, of both uses together.
-    pub fn in_both_uses(
-        &self,
-        fault: Fault,
-        contender: Contender,
-        values: fn(&Summary) -> &Vec<f64>,
-    ) -> Option<Spread> {
-        let cells = [Work::Create, Work::Attach].map(|work| in_setting(MAIN, work, fault));
-        let summaries = cells.into_iter().filter_map(|cell| self.get(cell, contender));
-        Spread::of(&summaries.flat_map(values).copied().collect::<Vec<_>>())
-    }
 }
 
-/// The setting that most cells and the original have.
-pub const MAIN: Setting = (Target::Lio, Backend::OneIqn, Paths::Multipath);
-pub type Setting = (Target, Backend, Paths);
-
-pub fn in_setting((target, backend, paths): Setting, work: Work, fault: Fault) -> Cell {
-    Cell { target, backend, paths, work, fault }
-}
-
-pub fn faults() -> impl Iterator<Item = Fault> {
-    Fault::ORIGINAL.into_iter().chain(Fault::HEAVIER)
-}
-
+/// Whether it is loss in the main setting.
 pub fn is_main(cell: &Cell) -> bool {
-    (cell.target, cell.backend, cell.paths) == MAIN && matrix::is_loss(cell.fault)
+    cell.setting() == MAIN && matrix::is_loss(cell.fault)
 }

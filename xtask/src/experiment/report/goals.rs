@@ -5,7 +5,7 @@ use super::table::table;
 /// One aim.
 pub struct Goal {
     /// What it is.
-    pub aim: &'static str,
+    pub aim: String,
     /// What was seen.
     pub seen: String,
     /// Whether that reaches it; nothing where it was not measured.
@@ -18,20 +18,20 @@ pub struct Goal {
 
 impl Goal {
     /// All of so many shall be so; nothing was measured where there were none.
-    pub fn all(aim: &'static str, good: usize, of: usize) -> Self {
+    pub fn all(aim: impl Into<String>, good: usize, of: usize) -> Self {
         Self::share(aim, good, of, 100)
     }
 
     /// At least so many in a hundred shall be so.
-    pub fn share(aim: &'static str, good: usize, of: usize, percent: usize) -> Self {
+    pub fn share(aim: impl Into<String>, good: usize, of: usize, percent: usize) -> Self {
         let reached = (of > 0).then_some(good * 100 >= of * percent);
-        Self { aim, seen: format!("{good} of {of}"), reached, cause: "", missing: 0 }
+        Self { aim: aim.into(), seen: format!("{good} of {of}"), reached, cause: "", missing: 0 }
     }
 
     /// A figure shall be at most this.
-    pub fn at_most(aim: &'static str, seen: Option<f64>, most: f64, unit: &str) -> Self {
+    pub fn at_most(aim: impl Into<String>, seen: Option<f64>, most: f64, unit: &str) -> Self {
         let text = seen.map_or_else(|| "–".to_owned(), |seen| format!("{seen:.2}{unit}"));
-        Self { aim, seen: text, reached: seen.map(|seen| seen <= most), cause: "", missing: 0 }
+        Self { aim: aim.into(), seen: text, reached: seen.map(|seen| seen <= most), cause: "", missing: 0 }
     }
 
     /// What is known of the cause, should it not be reached.
@@ -64,7 +64,7 @@ pub fn section(goals: &[Goal]) -> String {
                 (Some(true), missing) => format!("so far; {missing} more are to be measured"),
                 (Some(false), _) => "**no**".to_owned(),
             };
-            vec![goal.aim.to_owned(), goal.seen.clone(), reached]
+            vec![goal.aim.clone(), goal.seen.clone(), reached]
         })
         .collect();
     let mut text = format!("## What bowline aims at\n\n{}\n", table(&["aim", "seen", "reached"], &rows));

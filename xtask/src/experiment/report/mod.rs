@@ -19,13 +19,15 @@ use std::fs;
 use lab_experiment::{Run, Work};
 use lab_wire::{Context, Failure};
 
-use self::data::{Data, MAIN};
+use self::data::Data;
+use super::matrix::MAIN;
 use crate::lab::repository;
 
 /// Below the repository.
 const REPORT: &str = "docs/experiment.md";
 const GRAPHS: &str = "docs/experiment";
 const INTRODUCTION: &str = include_str!("introduction.md");
+const WAITS: &str = include_str!("waits.md");
 const CANNOT_SAY: &str = include_str!("cannot_say.md");
 
 /// Makes all of it.
@@ -40,14 +42,8 @@ pub fn write(runs: &[Run]) -> Result<(), Failure> {
     };
     let all = Data::of(runs);
     put(&format!("{GRAPHS}/success.svg"), &graphs::success_graph(&all))?;
-    put(
-        &format!("{GRAPHS}/attach.svg"),
-        &graphs::time_graph(&all, "Seconds of an attach that succeeded", |s| &s.attach_seconds),
-    )?;
-    put(
-        &format!("{GRAPHS}/detach.svg"),
-        &graphs::time_graph(&all, "Seconds of a detach that succeeded", |s| &s.detach_seconds),
-    )?;
+    put(&format!("{GRAPHS}/attach.svg"), &graphs::attach_graph(&all))?;
+    put(&format!("{GRAPHS}/detach.svg"), &graphs::detach_graph(&all))?;
     put(REPORT, &document(&all))?;
     readme::write(&repo.join("README.md"), &all)?;
     println!("experiment: the report of {} runs is in {REPORT}", runs.len());
@@ -55,16 +51,17 @@ pub fn write(runs: &[Run]) -> Result<(), Failure> {
 }
 
 fn document(data: &Data<'_>) -> String {
-    let mut text = INTRODUCTION.to_owned();
-    text += "\n## Loss: LIO, one IQN behind four portals, multipath\n\n";
+    let mut text = INTRODUCTION.replace("{contenders}", &provenance::contenders(data));
+    text += &format!("\n## Loss: {}\n\n", MAIN.words());
     text += "![Success](experiment/success.svg)\n\n![Seconds of an attach](experiment/attach.svg)\n\n";
     text += "![Seconds of a detach](experiment/detach.svg)\n\n";
     text += &tables::seven_drop_cases(data);
-    for work in [Work::Create, Work::Attach] {
+    for work in Work::ALL {
         text += &format!("### {}\n\n", tables::heading(work));
         text += &tables::loss_table(data, MAIN, work);
         text.push('\n');
     }
+    text += WAITS;
     text += &tables::costs(data);
     text += &goals::section(&aims::aims(data));
     text += &tables::others(data);
@@ -102,6 +99,11 @@ mod tests {
         }
         let text = document(&Data::of(&runs));
         assert!(text.contains("| no fault | bowline | 1/1 | 0/1 |"), "{text}");
-        assert!(text.contains("| tgt, one-iqn, single | create | os-brick |"), "{text}");
+        assert!(
+            text.contains("<summary>tgt, one IQN behind four portals, a single path</summary>"),
+            "{text}"
+        );
+        assert!(text.contains("| 100 % dropped, all portals | os-brick | 1/1 |"), "{text}");
+        assert!(text.contains("Not run yet: bowline (all), os-brick (all)"), "{text}");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lab_experiment::Contender;
+use lab_experiment::{Contender, Run};
 
 use super::data::Data;
 use super::table::table;
+use crate::experiment::matrix;
 
 /// What was said where a call failed, the most frequent first.
 pub fn errors(data: &Data<'_>) -> String {
@@ -49,23 +50,45 @@ fn shortened(error: &str) -> String {
     }
 }
 
-pub fn what_was_run(data: &Data<'_>) -> String {
-    let mut counts: BTreeMap<Contender, (usize, BTreeSet<&str>, usize)> = BTreeMap::new();
-    for run in data.runs {
-        let entry = counts.entry(run.wish.contender).or_default();
-        entry.0 += 1;
-        entry.1.insert(match run.wish.contender {
-            Contender::Bowline | Contender::BowlineLibrary => &run.commit,
-            _ => &run.versions.contender,
-        });
-        entry.1.remove("");
-        entry.2 += run.abandoned;
+/// Who did the work, of those who did.
+pub fn contenders(data: &Data<'_>) -> String {
+    let ran = data.contenders(|_| true);
+    let rows: Vec<Vec<String>> =
+        ran.into_iter().map(|who| vec![who.name(), what_it_is(who).to_owned()]).collect();
+    table(&["contender", ""], &rows)
+}
+
+fn what_it_is(contender: Contender) -> &'static str {
+    match contender {
+        Contender::Bowline => "the command, started for each call: its start is part of its time",
+        Contender::BowlineLibrary => "the library in a process that lives on",
+        Contender::OsBrick => {
+            "7.1.1, today's release, in a process that lives on, without its privilege-separation daemon: its fastest mode"
+        }
+        Contender::OsBrick112 => {
+            "the last series before the rewrite, in the same way, on Python 3.11 with the dependencies of today; it was written for another \
+             Python and for libraries of its time, and where it fails, that may be why"
+        }
+        Contender::Floor => "the work that nobody can do without; in benchmarks only",
     }
-    let rows: Vec<Vec<String>> = counts
+}
+
+/// How often each has run of what is owed, which version of it, and on what.
+pub fn what_was_run(data: &Data<'_>) -> String {
+    let rows: Vec<Vec<String>> = data
+        .contenders(|_| true)
         .into_iter()
-        .map(|(contender, (count, versions, abandoned))| {
-            let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
-            vec![contender.name(), count.to_string(), versions, abandoned.to_string()]
+        .map(|contender| {
+            let runs: Vec<&Run> = data.runs.iter().filter(|run| run.wish.contender == contender).collect();
+            let abandoned: usize = runs.iter().map(|run| run.abandoned).sum();
+            let missing = matrix::lacking(|_| true, contender, data.runs);
+            vec![
+                contender.name(),
+                runs.len().to_string(),
+                missing.to_string(),
+                versions(&runs),
+                abandoned.to_string(),
+            ]
         })
         .collect();
     let hosts: BTreeSet<String> = data
@@ -73,23 +96,44 @@ pub fn what_was_run(data: &Data<'_>) -> String {
         .iter()
         // Of a run that was lost with its guest nobody has told.
         .filter(|run| !run.versions.kernel.is_empty())
-        .map(|run| {
-            let it = &run.versions;
-            format!(
-                "Linux {}, open-iscsi {}, multipath-tools {}",
-                it.kernel, it.open_iscsi, it.multipath_tools
-            )
-        })
+        .map(|run| run.versions.host())
         .collect();
     let hosts: Vec<String> = hosts.into_iter().collect();
     format!(
         "## What was run\n\n{}\nOn: {}.\n\n",
         table(
-            &["by", "runs", "commits or releases", "begun anew, after the experiment itself had failed"],
+            &[
+                "by",
+                "runs",
+                "still missing",
+                "commits (newest first) or releases",
+                "begun anew, after the experiment itself had failed"
+            ],
             &rows
         ),
         hosts.join("; ")
     )
+}
+
+/// The versions of a contender, each with how many runs are of it; the newest first.
+fn versions(runs: &[&Run]) -> String {
+    let mut by: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    for run in runs {
+        let version = match run.wish.contender {
+            Contender::Bowline | Contender::BowlineLibrary => &run.commit,
+            _ => &run.versions.contender,
+        };
+        let (newest, count) = by.entry(version).or_default();
+        *newest = run.ended.max(*newest);
+        *count += 1;
+    }
+    // Of a run that was lost with its guest nobody has told.
+    by.remove("");
+    let mut all: Vec<_> = by.into_iter().collect();
+    all.sort_by_key(|(_, (newest, _))| std::cmp::Reverse(*newest));
+    let told: Vec<String> =
+        all.into_iter().map(|(version, (_, count))| format!("{version} × {count}")).collect();
+    told.join(", ")
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use lab_experiment::{Contender, Work};
+use lab_experiment::Contender;
 use lab_wire::{Context, Failure};
 
-use super::data::{Data, MAIN, faults, in_setting};
+use super::data::Data;
 use super::summary::Summary;
 use super::table::{of, spread, table};
+use crate::experiment::matrix;
 
 /// What lies between these lines of the README is made here.
 const MARKS: [&str; 2] = ["<!-- made by `make experiment` -->", "<!-- up to here -->"];
@@ -20,20 +21,21 @@ pub fn write(file: &Path, data: &Data<'_>) -> Result<(), Failure> {
     let (head, rest) = text.split_once(MARKS[0]).ok_or_else(lacking)?;
     let (_, tail) = rest.split_once(MARKS[1]).ok_or_else(lacking)?;
     let contenders = [Contender::Bowline, Contender::OsBrick];
-    let rows: Vec<Vec<String>> = faults()
+    let rows: Vec<Vec<String>> = matrix::losses()
         .filter_map(|fault| {
-            let cell = in_setting(MAIN, Work::Attach, fault);
-            let both: Vec<&Summary> = contenders.iter().filter_map(|who| data.get(cell, *who)).collect();
-            let [ours, theirs] = both[..] else { return None };
-            let each = |one: &Summary| {
-                [
+            let cell = matrix::plain(fault);
+            let both = contenders.map(|who| data.get(cell, who));
+            let each = |one: &Option<&Summary>| match one {
+                Some(one) => vec![
                     of(one.whole, one.runs),
                     of(one.left, one.runs),
                     spread(&one.attach_seconds, " s"),
                     spread(&one.detach_seconds, " s"),
-                ]
+                ],
+                None => vec!["not run yet".to_owned(), String::new(), String::new(), String::new()],
             };
-            Some([vec![fault.words().to_owned()], each(ours).to_vec(), each(theirs).to_vec()].concat())
+            let told = both.iter().any(Option::is_some);
+            told.then(|| [vec![fault.words().to_owned()], both.iter().flat_map(each).collect()].concat())
         })
         .collect();
     let headings = [

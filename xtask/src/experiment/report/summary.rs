@@ -33,6 +33,8 @@ pub struct Summary {
     pub lost: usize,
     /// In how many of those it did not say that data may be lost.
     pub lost_silently: usize,
+    /// And in how many neither did, of two of which the first failed.
+    pub lost_after_a_failure: usize,
     /// In how many a call was killed, because it took too long, or ended without an answer.
     pub hung: usize,
     /// In how many the fault was not done, so that they say nothing of it.
@@ -77,6 +79,7 @@ impl Summary {
         self.abandoned += run.abandoned;
         self.lost += is(run.lost());
         self.lost_silently += is(run.lost_silently());
+        self.lost_after_a_failure += is(run.lost_after_a_failure());
         if !run.attached() {
             self.failed_seconds.push(run.attach.seconds);
             return;
@@ -88,8 +91,9 @@ impl Summary {
             self.maps += is(handed_out.map && run.wish.cell.paths == Paths::Multipath);
             self.wrong += is(handed_out.right_volume == Some(false));
             self.stale += is(handed_out.stale);
-            self.paths.push(as_f64(handed_out.paths as u64));
-            self.paths_later.push(as_f64(handed_out.paths_later as u64));
+            let paths = |count: Option<usize>| count.map(|count| as_f64(count as u64));
+            self.paths.extend(paths(handed_out.paths));
+            self.paths_later.extend(paths(handed_out.paths_later));
         }
         self.detached_later += is(run.retry.as_ref().is_some_and(|retry| retry.detach.ok()));
         if let Some(detach) = run.detach.as_ref().filter(|detach| detach.ok()) {

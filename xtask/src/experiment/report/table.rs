@@ -41,7 +41,11 @@ pub fn alarms(summary: &Summary) -> String {
         alarm(summary.stale, "another volume's left disk handed out"),
         alarm(summary.differs, "something else read back"),
         alarm(summary.lost_silently, "data lost silently"),
-        alarm(summary.lost - summary.lost_silently, "data lost, and told"),
+        alarm(
+            summary.lost_after_a_failure,
+            "data lost: one detach failed, the next succeeded and did not say so",
+        ),
+        alarm(summary.lost - summary.lost_silently - summary.lost_after_a_failure, "data lost, and told"),
         alarm(summary.half_way, "a part left by a detach that failed"),
         alarm(summary.hung, "hung"),
         alarm(summary.missed, "the fault did not strike"),

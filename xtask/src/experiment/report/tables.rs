@@ -1,13 +1,12 @@
 //! The tables of the report, each a section or a part of one.
 
 use clap::ValueEnum;
-use lab_experiment::{Cell, Contender, Fault, Paths, Run, Work};
-use lab_wire::{Backend, Target};
+use lab_experiment::{Cell, Contender, Fault, Paths, Setting, Work};
 
-use super::data::{Data, MAIN, Setting, faults, in_setting};
+use super::data::Data;
 use super::summary::{Summary, as_f64};
 use super::table::{alarms, of, spread, table};
-use crate::experiment::matrix;
+use crate::experiment::matrix::{self, MAIN};
 
 /// T7: the original's seven patterns in which packets are dropped, each with the same weight however often it was run: with all of them
 /// dropped nothing can succeed, so six of seven are the most.
@@ -17,18 +16,16 @@ pub fn seven_drop_cases(data: &Data<'_>) -> String {
         .iter()
         .filter_map(|contender| {
             let rate = |work: Work| {
-                let rates: Option<Vec<f64>> = drops()
-                    .map(|fault| {
-                        let one = data.get(in_setting(MAIN, work, fault), *contender)?;
-                        Some(as_f64(one.whole as u64) / as_f64(one.runs as u64))
-                    })
-                    .collect();
-                rates.map(|rates| 100.0 * rates.iter().sum::<f64>() / 7.0)
+                let all: Option<Vec<&Summary>> =
+                    drops().map(|fault| data.get(MAIN.cell(work, fault), *contender)).collect();
+                let all = all?;
+                let share = |one: &&Summary| as_f64(one.whole as u64) / as_f64(one.runs as u64);
+                let rate = 100.0 * all.iter().map(share).sum::<f64>() / 7.0;
+                let fewest = all.iter().map(|one| one.runs).min()?;
+                Some(format!("{rate:.2} % (at least {fewest} of each)"))
             };
-            let rates = [Work::Create, Work::Attach].map(rate);
-            let text = |rate: Option<f64>| {
-                rate.map_or_else(|| "not all measured yet".to_owned(), |rate| format!("{rate:.2} %"))
-            };
+            let rates = Work::ALL.map(rate);
+            let text = |rate: Option<String>| rate.unwrap_or_else(|| "not all measured yet".to_owned());
             rates
                 .iter()
                 .any(Option::is_some)
@@ -45,6 +42,7 @@ pub fn seven_drop_cases(data: &Data<'_>) -> String {
     )
 }
 
+/// What is done, at the head of a table.
 pub fn heading(work: Work) -> &'static str {
     match work {
         Work::Create => "Create: attach, write an image, detach with force",
@@ -52,10 +50,37 @@ pub fn heading(work: Work) -> &'static str {
     }
 }
 
-/// A row for each fault and contender.
+/// A row for each fault and contender, and who is still to be measured.
+fn cells_table(data: &Data<'_>, cells: &[Cell]) -> String {
+    table(&HEADINGS, &rows(data, cells)) + &not_yet(data, cells)
+}
+
+/// Loss in a setting.
 pub fn loss_table(data: &Data<'_>, setting: Setting, work: Work) -> String {
-    let cells = faults().map(|fault| in_setting(setting, work, fault));
-    table(&HEADINGS, &rows(data, cells, Contender::value_variants()))
+    let cells: Vec<Cell> = matrix::losses().map(|fault| setting.cell(work, fault)).collect();
+    cells_table(data, &cells)
+}
+
+/// Who shall run in these cells and did not yet.
+fn not_yet(data: &Data<'_>, cells: &[Cell]) -> String {
+    let told: Vec<String> = Contender::value_variants()
+        .iter()
+        .filter_map(|contender| {
+            let owed = cells.iter().filter(|cell| matrix::owed(**cell, *contender) > 0).count();
+            let lacking: Vec<&str> = cells
+                .iter()
+                .filter(|cell| matrix::owed(**cell, *contender) > 0 && data.get(**cell, *contender).is_none())
+                .map(|cell| cell.fault.words())
+                .collect();
+            let what = match lacking.len() {
+                0 => return None,
+                all if all == owed => "all".to_owned(),
+                _ => lacking.join("; "),
+            };
+            Some(format!("{} ({what})", contender.name()))
+        })
+        .collect();
+    if told.is_empty() { String::new() } else { format!("\nNot run yet: {}.\n", told.join(", ")) }
 }
 
 const HEADINGS: [&str; 11] = [
@@ -72,15 +97,15 @@ const HEADINGS: [&str; 11] = [
     "detach",
 ];
 
-fn rows(data: &Data<'_>, cells: impl Iterator<Item = Cell>, contenders: &[Contender]) -> Vec<Vec<String>> {
+fn rows(data: &Data<'_>, cells: &[Cell]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for cell in cells {
         let mut first = true;
-        for contender in contenders {
-            let Some(one) = data.get(cell, *contender) else { continue };
+        for contender in Contender::value_variants() {
+            let Some(one) = data.get(*cell, *contender) else { continue };
             let fault = if first { cell.fault.words().to_owned() } else { String::new() };
             first = false;
-            rows.push(row(cell, fault, &contender.name(), one));
+            rows.push(row(*cell, fault, &contender.name(), one));
         }
     }
     rows
@@ -120,7 +145,7 @@ fn detached(one: &Summary) -> String {
 
 /// Programs and memory, which no neighbour can disturb.
 pub fn costs(data: &Data<'_>) -> String {
-    let cell = in_setting(MAIN, Work::Attach, Fault::None);
+    let cell = matrix::plain(Fault::None);
     let rows: Vec<Vec<String>> = Contender::value_variants()
         .iter()
         .filter_map(|contender| {
@@ -139,59 +164,28 @@ pub fn costs(data: &Data<'_>) -> String {
     format!("### What it costs, without a fault\n\n{}\n", table(&headings, &rows))
 }
 
-/// The other targets, backends, and a single path: all faults of a setting in one row.
+/// The other targets, backends, and a single path; folded up, since they are many.
 pub fn others(data: &Data<'_>) -> String {
-    let mut text = "## Other settings\n\nAll patterns of loss together; with every packet lost (one of ten) no attach can succeed.\n\n".to_owned();
-    let mut rows = Vec::new();
-    for target in [Target::Lio, Target::Tgt] {
-        for backend in [Backend::OneIqn, Backend::IqnPerPortal] {
-            for paths in [Paths::Multipath, Paths::Single] {
-                let here = |run: &&Run| {
-                    let cell = run.wish.cell;
-                    (cell.target, cell.backend, cell.paths) == (target, backend, paths)
-                        && matrix::is_loss(cell.fault)
-                };
-                for contender in Contender::value_variants() {
-                    for (work, does) in [(Work::Create, "create"), (Work::Attach, "attach")] {
-                        let runs = data.runs.iter().filter(here);
-                        let runs =
-                            runs.filter(|run| (run.wish.contender, run.wish.cell.work) == (*contender, work));
-                        let one = Summary::of(runs);
-                        if one.runs == 0 {
-                            continue;
-                        }
-                        let cell = in_setting((target, backend, paths), work, Fault::None);
-                        let setting = cell.to_string();
-                        let setting: Vec<&str> = setting.split('/').take(3).collect();
-                        rows.push(vec![
-                            setting.join(", "),
-                            does.to_owned(),
-                            contender.name(),
-                            of(one.attached, one.runs),
-                            detached(&one),
-                            of(one.whole, one.runs),
-                            of(one.left, one.runs),
-                            alarms(&one),
-                        ]);
-                    }
-                }
-            }
+    let mut text = "## Other settings\n\n".to_owned();
+    for setting in Setting::all().filter(|setting| *setting != MAIN) {
+        text += &format!("<details><summary>{}</summary>\n", setting.words());
+        for work in Work::ALL {
+            text += &format!("\n**{}**\n\n{}", heading(work), loss_table(data, setting, work));
         }
+        text += "\n</details>\n\n";
     }
-    let headings = ["setting", "use", "by", "attached", "detached", "all well", "left over", "alarms"];
-    text += &table(&headings, &rows);
-    text.push('\n');
     text
 }
 
+/// What is no loss.
 pub fn beyond(data: &Data<'_>) -> String {
-    let cells = Fault::BEYOND_LOSS.into_iter().map(|fault| in_setting(MAIN, Work::Attach, fault));
-    let rows = rows(data, cells, Contender::value_variants());
+    let cells = Fault::BEYOND_LOSS.map(matrix::plain);
     format!(
-        "## Beyond loss\n\nLIO, one IQN behind four portals, multipath, attach. With a node database that cannot be written, and while all \
+        "## Beyond loss\n\n{}, attach. With a node database that cannot be written, and while all \
          portals are dead, the right answer is an error, and a host on which nothing is left or everything is intact. \
          Another volume's disk at the LUN is held by a map that multipathd made of it, so that no disk of the volume that is asked \
          for can be there: refusing is right there too, and handing out that map is an alarm, whatever can be read through it.\n\n{}\n",
-        table(&HEADINGS, &rows)
+        MAIN.words(),
+        cells_table(data, &cells)
     )
 }

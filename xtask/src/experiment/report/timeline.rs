@@ -37,7 +37,8 @@ fn udevs_share(all: &[&Bench]) -> String {
         None => String::new(),
         Some(share) => format!(
             "## What of the floor is udev's\n\nFor one volume over new sessions {:.0} % ({:.0}–{:.0}) of the floor's time passes between the \
-             last disk and the usable map: the rules of udev for each disk, multipathd, and udev's rules for the map.\n\n",
+             last disk and the usable map, in which there is nothing to do but wait: for udev's rules for each disk, for multipathd, and for udev's rules \
+             for the map. (udev is at work before, too, on the first disks.)\n\n",
             share.median, share.min, share.max
         ),
     }
