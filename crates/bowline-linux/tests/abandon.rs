@@ -16,7 +16,7 @@ use bowline_host::host::Blocking;
 use bowline_host::{Host, HostError};
 use bowline_linux::helper::{self, OperationFailed};
 use bowline_linux::{LinuxHost, Settings};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// Far beyond what a busy machine needs; no test waits that long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     run("others are served while one blocks", others_are_served);
     run("a cancelled operation is ended", cancelled_is_ended);
     run("a child that dies is reported", death_is_reported);
+    run("a child that cannot be watched is reported", without_a_watch_it_dies);
     run("a helper that dies is replaced", helper_is_replaced);
     run("the helper ignores interruptions", interruptions_are_ignored);
     run("the helper ends with its host", helper_ends_with_its_host);
@@ -158,6 +159,18 @@ async fn death_is_reported(host: Arc<LinuxHost>) {
         let message = ask(&host, how, PATIENCE).await.unwrap_err().to_string();
         assert!(message.contains("ended without a result"), "{message}");
     }
+}
+
+async fn without_a_watch_it_dies(host: Arc<LinuxHost>) {
+    ask(&host, "hello", PATIENCE).await.unwrap();
+    let helper = Pid::from_raw(helper_of_this_process() as i32);
+    // Its socket, two times /dev/null, and no descriptor more.
+    let limit = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(helper, Resource::Nofile, limit).unwrap();
+    let message = ask(&host, "block", PATIENCE).await.unwrap_err().to_string();
+    assert!(message.contains("ended without a result"), "{message}");
+    prlimit(helper, Resource::Nofile, before).unwrap();
+    assert_eq!(ask(&host, "hello", PATIENCE).await.unwrap(), b"hello");
 }
 
 async fn helper_is_replaced(host: Arc<LinuxHost>) {

@@ -80,11 +80,7 @@ fn step(
     match request {
         Request::Perform { id, operation } => match start(socket, perform, single, id, &operation) {
             Ok(child) => children.push(child),
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-                let failure = OperationFailed { errno, detail: format!("no process for it: {error}") };
-                report(socket, &Report::Failed { id, failure })?;
-            }
+            Err(failed) => report(socket, &failed)?,
         },
         Request::Abandon { id } => {
             if let Some(child) = children.iter().find(|child| child.id == id && child.may_be_killed()) {
@@ -109,28 +105,34 @@ fn wait(socket: BorrowedFd<'_>, children: &[Child]) -> io::Result<Vec<usize>> {
     Ok(ended.map(|(index, _)| index).collect())
 }
 
+/// Starts an operation in a child; else what is to be reported of it. An operation for which there was no process has not
+/// begun, and its failure says so by a bare number: one in words would be a flush's that was told of a loss.
 fn start(
     socket: BorrowedFd<'_>,
     perform: Perform,
     single: &SingleThreaded,
     id: u64,
     operation: &Blocking,
-) -> io::Result<Child> {
-    let pid = single.fork(|| {
+) -> Result<Child, Report> {
+    let forked = single.fork(|| {
         let outcome = match perform(operation) {
             Ok(bytes) => Report::Done { id, bytes },
             Err(failure) => Report::Failed { id, failure },
         };
         // Without a host there is nobody to tell.
         let _ = report(socket, &outcome);
+    });
+    let pid = forked.map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
+        Report::Failed { id, failure: OperationFailed { errno, detail: String::new() } }
     })?;
     // Not reaped yet, so the number is still this child's.
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Child { id, pid, pidfd }),
-        Err(error) => {
-            // A child that cannot be watched must not go on: its report would come after ours.
+        Err(_) => {
+            // A child that cannot be watched must not go on: its report would come after ours. What it was told until now is lost.
             let _ = kill_process(pid, Signal::KILL);
-            Err(error.into())
+            Err(Report::Died { id })
         }
     }
 }
