@@ -44,9 +44,11 @@ step "also one that he has scanned for and not mapped: the map that is made for 
 scan_by_hand 1 12
 before=$(state)
 lab connection 12 --portals 3,4 >/tmp/idle.json
-expect_exit 7 connect /tmp/idle.json
-expect_json '.error.leftovers == [] and any(.error.hints[]; contains("multipath -f"))'
+expect_exit 4 connect /tmp/idle.json
+expect_json '(.error.leftovers | length) == 2 and any(.error.hints[]; contains("multipath -f"))'
 idle=$(field .error.message | sed 's/map \([^ ]*\) .*/\1/')
+expect_json ".error.leftovers[0] | startswith(\"multipath map $idle \") and contains(\"disks of others\")"
+expect_json '.error.leftovers[1] | startswith("wwids entry ")'
 udevadm settle
 multipath -f "$idle"
 multipath -w "$idle"

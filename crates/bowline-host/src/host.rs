@@ -65,6 +65,11 @@ pub enum Failure {
     /// It cannot be done here; the reason.
     #[error("{0}")]
     Unavailable(String),
+    /// Of a flush: the device has answered with an error, or nobody knows how it has answered. The kernel tells of a lost
+    /// write once, to the fsync that notices it, whatever the number (EIO, ENOSPC, ENODATA, EREMOTEIO, …: Linux 6.1 `block/blk-core.c`,
+    /// `blk_errors`), so that another flush would claim success (D11).
+    #[error("{0}")]
+    LostWrite(String),
 }
 
 impl HostError {
@@ -81,6 +86,16 @@ impl HostError {
     /// Something this host does not have.
     pub fn unavailable(operation: &'static str, object: impl Into<String>, why: impl Into<String>) -> Self {
         Self { operation, object: object.into(), failure: Failure::Unavailable(why.into()) }
+    }
+
+    /// A flush that tells of a loss; how the device answered.
+    pub fn lost_write(operation: &'static str, object: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self { operation, object: object.into(), failure: Failure::LostWrite(answer.into()) }
+    }
+
+    /// Whether a flush tells of a loss. Every other failure of a flush has asked the device nothing, or has not come to its end.
+    pub fn is_lost_write(&self) -> bool {
+        matches!(self.failure, Failure::LostWrite(_))
     }
 
     /// Whether the limit was hit.

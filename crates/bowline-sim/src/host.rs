@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_host::host::{
-    Blocking, DmDevice, DmId, Ended, LockGuard, Patch, Program, UeventNotice, UeventStream,
+    Blocking, DmDevice, DmId, Ended, Failure, LockGuard, Patch, Program, UeventNotice, UeventStream,
 };
 use bowline_host::iscsi::DATABASE_LOCK;
 use bowline_host::names::{BlockName, DevNumber};
@@ -108,7 +108,7 @@ impl SimHost {
         limit: Duration,
         delay: Duration,
     ) -> Result<Vec<u8>, HostError> {
-        let answer: Arc<Mutex<Option<io::Result<()>>>> = Arc::default();
+        let answer: Arc<Mutex<Option<Result<(), Failure>>>> = Arc::default();
         let (told, sim, wanted) = (answer.clone(), self.sim.clone(), operation.clone());
         doom(&sim, operation, true);
         self.sim.spawn(async move {
@@ -132,12 +132,12 @@ impl SimHost {
                 Blocking::ReadFirst { .. } => vec![0; 4096],
                 _ => Vec::new(),
             }),
-            Some(Err(error)) => Err(HostError::io("do", operation.to_string(), error)),
+            Some(Err(failure)) => Err(HostError { operation: "do", object: operation.to_string(), failure }),
         }
     }
 }
 
-async fn perform(sim: &Sim, operation: Blocking) -> io::Result<()> {
+async fn perform(sim: &Sim, operation: Blocking) -> Result<(), Failure> {
     let device =
         |device: BlockName, number: DevNumber| (device.as_str().to_owned(), (number.major, number.minor));
     match operation {
@@ -149,9 +149,9 @@ async fn perform(sim: &Sim, operation: Blocking) -> io::Result<()> {
             let (name, number) = device(name, number);
             blocks::helper(sim, blocks::Operation::Sync, &name, number).await
         }
-        Blocking::WriteSysfs { path, text } => {
-            write_sysfs(sim, &path, &text).await.map_err(io::Error::from_raw_os_error)
-        }
+        Blocking::WriteSysfs { path, text } => write_sysfs(sim, &path, &text)
+            .await
+            .map_err(|errno| Failure::Io(io::Error::from_raw_os_error(errno))),
     }
 }
 

@@ -235,8 +235,9 @@ async fn undo(runner: &mut Runner<'_>, end: Moment, error: Error) -> Error {
     }
     let left = left_behind(runner, &back, &seen);
     if left.is_empty() {
+        let given_up = detach::given_up(&runner.found_out(back.clone()), &runner.view(&seen));
         return match runner.forget() {
-            Ok(()) => error,
+            Ok(()) => error.leaving(given_up),
             Err(failed) => {
                 error.cause(format!("cleaning up failed: {failed}")).leaving(vec![runner.own_state()])
             }

@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bowline_host::HostError;
-use bowline_host::host::Blocking;
+use bowline_host::host::{Blocking, Failure};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
 };
@@ -52,7 +52,7 @@ impl HelperClient {
         let connection = self.connection()?;
         match tokio::time::timeout(limit, connection.perform(operation)).await {
             Err(_) => Err(HostError::timed_out(verb, object, limit)),
-            Ok(result) => result.map_err(|error| HostError::io(verb, object, error)),
+            Ok(result) => result.map_err(|failure| HostError { operation: verb, object, failure }),
         }
     }
 
@@ -126,18 +126,18 @@ struct Connection {
 }
 
 impl Connection {
-    async fn perform(&self, operation: &Blocking) -> io::Result<Vec<u8>> {
+    async fn perform(&self, operation: &Blocking) -> Result<Vec<u8>, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let message = Request::Perform { id, operation: operation.clone() }.encode();
         if message.len() > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is too long for the helper"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is too long for the helper").into());
         }
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
         let _ticket = Ticket { connection: self, id };
         // After the insertion: a helper that ended before it forgot only those who were waiting then.
         if self.ended.get().is_some() {
-            return Err(self.broken());
+            return Err(self.broken().into());
         }
         self.socket
             .async_io(Interest::WRITABLE, |socket| Ok(send(socket, &message, SendFlags::NOSIGNAL)?))
@@ -145,9 +145,9 @@ impl Connection {
             .map_err(|_| self.broken())?;
         match receiver.await {
             Ok(Report::Done { bytes, .. }) => Ok(bytes),
-            Ok(Report::Failed { failure, .. }) => Err(failure.into_io()),
-            Ok(Report::Died { .. }) => Err(io::Error::other("its process ended without a result")),
-            Err(_) => Err(self.broken()),
+            Ok(Report::Failed { failure, .. }) => Err(failure.into_failure()),
+            Ok(Report::Died { .. }) => Err(died(operation)),
+            Err(_) => Err(self.broken().into()),
         }
     }
 
@@ -176,6 +176,15 @@ impl Connection {
                 let _ = sender.send(report);
             }
         }
+    }
+}
+
+/// What becomes of an operation whose process has ended without a result: what a flush was told is lost with it.
+fn died(operation: &Blocking) -> Failure {
+    let how = "its process ended without a result";
+    match operation {
+        Blocking::Sync { .. } => Failure::LostWrite(how.into()),
+        Blocking::WriteSysfs { .. } | Blocking::ReadFirst { .. } => io::Error::other(how).into(),
     }
 }
 

@@ -68,14 +68,21 @@ pub(super) fn flush<D>(
     set_parent_process_death_signal(None)?;
     let device = match open() {
         Ok(device) => device,
-        Err(error) => return forget(note).map_err(failed).and(Err(error)),
+        Err(error) => {
+            forget(note).map_err(failed)?;
+            return Err(error);
+        }
     };
     match fsync(&device) {
-        Ok(()) => forget(note).map_err(failed),
+        Ok(()) => {
+            // All is on the device, whatever becomes of the note.
+            let _ = forget(note);
+            Ok(())
+        }
         Err(errno) => {
-            // The note comes before the report: whoever gets that removes the note.
-            write(note, &Note::Failed(errno.raw_os_error())).map_err(failed)?;
-            Err(errno.into())
+            // The note comes before the report: whoever gets that removes the note. Without one the report has to do.
+            let _ = write(note, &Note::Failed(errno.raw_os_error()));
+            Err(OperationFailed { lost_write: true, ..errno.into() })
         }
     }
 }
@@ -109,6 +116,7 @@ fn join(note: &Path) -> Result<(), OperationFailed> {
                 return Err(OperationFailed {
                     errno,
                     detail: format!("an earlier flush, given up before it ended, failed: {error}"),
+                    lost_write: true,
                 });
             }
             Some(Note::Running { pid, started: at }) if started(pid) == Some(at) => sleep(POLL),
@@ -189,6 +197,8 @@ fn failed(error: io::Error) -> OperationFailed {
     OperationFailed {
         errno: error.raw_os_error().unwrap_or(libc::EIO),
         detail: format!("the note of the flush: {error}"),
+        // Nothing was asked of the device.
+        lost_write: false,
     }
 }
 
@@ -219,11 +229,34 @@ mod tests {
         .unwrap();
         assert_eq!(read(&note).unwrap(), None);
         let gone = || Err::<(), _>(Errno::NOENT.into());
-        assert_eq!(flush(&note, gone, |()| unreachable!()).unwrap_err().errno, libc::ENOENT);
+        let failed = flush(&note, gone, |()| unreachable!()).unwrap_err();
+        assert!(failed.errno == libc::ENOENT && !failed.lost_write, "{failed:?}");
         assert_eq!(read(&note).unwrap(), None, "nothing was asked, so nothing was lost");
-        assert_eq!(flush(&note, opened, |()| Err(Errno::IO)).unwrap_err().errno, libc::EIO);
-        assert_eq!(read(&note).unwrap(), Some(Note::Failed(libc::EIO)));
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
+    }
+
+    /// D11: with whatever number the device answers, the kernel does not tell of it again.
+    #[test]
+    fn d11_every_error_of_the_device_is_a_lost_write() {
+        let note = scratch("numbers");
+        for errno in [Errno::IO, Errno::NOSPC, Errno::NODATA, Errno::REMOTEIO, Errno::TIMEDOUT, Errno::NOLINK]
+        {
+            let failed = flush(&note, opened, |()| Err(errno)).unwrap_err();
+            assert!(failed.lost_write && failed.errno == errno.raw_os_error(), "{failed:?}");
+            assert_eq!(read(&note).unwrap(), Some(Note::Failed(errno.raw_os_error())));
+            told(&note).unwrap();
+        }
+        fs::remove_dir_all(note.parent().unwrap()).unwrap();
+    }
+
+    /// D11: where no note can be made nothing was asked of the device, so nothing is lost, and the next try may succeed.
+    #[test]
+    fn d11_a_note_that_cannot_be_made_is_no_lost_write() {
+        let folder = scratch("full").parent().unwrap().join("file");
+        fs::write(&folder, "no folder").unwrap();
+        let failed = flush(&folder.join("7"), opened, |()| unreachable!()).unwrap_err();
+        assert!(!failed.lost_write && failed.detail.contains("the note of the flush"), "{failed:?}");
+        fs::remove_dir_all(folder.parent().unwrap()).unwrap();
     }
 
     /// D11: the kernel has told of a lost write, though nobody listened: the next flush says so, and does not ask again.
@@ -232,7 +265,7 @@ mod tests {
         let note = scratch("told");
         write(&note, &Note::Failed(libc::EIO)).unwrap();
         let failed = flush(&note, opened, |()| panic!("a second fsync would claim success")).unwrap_err();
-        assert!(failed.errno == libc::EIO && failed.detail.contains("an earlier flush"), "{failed:?}");
+        assert!(failed.lost_write && failed.detail.contains("an earlier flush"), "{failed:?}");
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
     }
 
@@ -240,10 +273,7 @@ mod tests {
     fn d11_a_flush_that_was_killed_counts_as_failed() {
         let note = scratch("killed");
         write(&note, &Note::Running { pid: u32::MAX - 1, started: 1 }).unwrap();
-        assert_eq!(
-            flush(&note, opened, |()| panic!("not before that was told")).unwrap_err().errno,
-            libc::EIO
-        );
+        assert!(flush(&note, opened, |()| panic!("not before that was told")).unwrap_err().lost_write);
         fs::remove_dir_all(note.parent().unwrap()).unwrap();
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Component, Path};
 
-use bowline_host::host::Blocking;
+use bowline_host::host::{Blocking, Failure};
 use bowline_host::names::{BlockName, DevNumber};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, fstatfs, fsync, major, minor, open, stat};
@@ -18,20 +18,24 @@ pub struct OperationFailed {
     pub errno: i32,
     /// What a bare errno would not tell; empty when there is nothing to add.
     pub detail: String,
+    /// Of a flush: the device has answered, and another flush would claim success ([`Failure::LostWrite`]).
+    pub lost_write: bool,
 }
 
 impl OperationFailed {
     fn new(errno: Errno, detail: impl Into<String>) -> Self {
-        Self { errno: errno.raw_os_error(), detail: detail.into() }
+        Self { errno: errno.raw_os_error(), detail: detail.into(), lost_write: false }
     }
 
-    /// As an I/O error. One with words of its own keeps its kind but not its number, which
+    /// As the seam tells it. An I/O error with words of its own keeps its kind but not its number, which
     /// [`io::Error`] cannot hold beside words.
-    pub(super) fn into_io(self) -> io::Error {
+    pub(super) fn into_failure(self) -> Failure {
         let bare = io::Error::from_raw_os_error(self.errno);
-        match self.detail.is_empty() {
-            true => bare,
-            false => io::Error::new(bare.kind(), self.detail),
+        match (self.lost_write, self.detail.is_empty()) {
+            (true, true) => Failure::LostWrite(bare.to_string()),
+            (true, false) => Failure::LostWrite(self.detail),
+            (false, true) => Failure::Io(bare),
+            (false, false) => Failure::Io(io::Error::new(bare.kind(), self.detail)),
         }
     }
 }

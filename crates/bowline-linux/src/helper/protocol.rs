@@ -98,7 +98,8 @@ impl Report {
             Self::Died { id } => Writer::new(DIED, *id).0,
             Self::Failed { id, failure } => {
                 let errno = failure.errno.to_le_bytes();
-                Writer::new(FAILED, *id).raw(&errno).string(failure.detail.as_bytes()).0
+                let lost = u8::from(failure.lost_write);
+                Writer::new(FAILED, *id).byte(lost).raw(&errno).string(failure.detail.as_bytes()).0
             }
         }
     }
@@ -110,8 +111,13 @@ impl Report {
             DONE => Self::Done { id, bytes: input.string()?.to_vec() },
             DIED => Self::Died { id },
             FAILED => {
+                let lost_write = match input.byte()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed("neither yes nor no")),
+                };
                 let errno = i32::from_le_bytes(input.array()?);
-                Self::Failed { id, failure: OperationFailed { errno, detail: input.text()? } }
+                Self::Failed { id, failure: OperationFailed { errno, detail: input.text()?, lost_write } }
             }
             _ => return Err(Malformed("unknown report")),
         };
@@ -213,7 +219,7 @@ mod tests {
     }
 
     fn reports() -> Vec<Report> {
-        let failure = OperationFailed { errno: 5, detail: "why".into() };
+        let failure = OperationFailed { errno: 5, detail: "why".into(), lost_write: true };
         vec![
             Report::Done { id: 1, bytes: vec![0; 4096] },
             Report::Failed { id: 2, failure },

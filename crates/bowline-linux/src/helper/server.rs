@@ -105,8 +105,7 @@ fn wait(socket: BorrowedFd<'_>, children: &[Child]) -> io::Result<Vec<usize>> {
     Ok(ended.map(|(index, _)| index).collect())
 }
 
-/// Starts an operation in a child; else what is to be reported of it. An operation for which there was no process has not
-/// begun, and its failure says so by a bare number: one in words would be a flush's that was told of a loss.
+/// Starts an operation in a child; else what is to be reported of it.
 fn start(
     socket: BorrowedFd<'_>,
     perform: Perform,
@@ -124,7 +123,8 @@ fn start(
     });
     let pid = forked.map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-        Report::Failed { id, failure: OperationFailed { errno, detail: String::new() } }
+        let detail = format!("no process for it: {error}");
+        Report::Failed { id, failure: OperationFailed { errno, detail, lost_write: false } }
     })?;
     // Not reaped yet, so the number is still this child's.
     match pidfd_open(pid, PidfdFlags::empty()) {

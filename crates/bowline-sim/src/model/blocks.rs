@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use bowline_host::host::Failure;
+
 use super::World;
 use super::disks::{self, DiskState};
 use super::maps::Route;
@@ -229,20 +231,16 @@ pub enum Operation {
 }
 
 /// An operation of the helper's on a device, in a process of its own; it goes on when nobody waits for it any more.
-pub async fn helper(
-    sim: &Sim,
-    operation: Operation,
-    name: &str,
-    number: (u32, u32),
-) -> Result<(), io::Error> {
+pub async fn helper(sim: &Sim, operation: Operation, name: &str, number: (u32, u32)) -> Result<(), Failure> {
     let pid = sim.with(|world| world.start_process("bowline-helper", 1));
     let result = match sim.with(|world| open(world, pid, name, number)) {
-        Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+        Err(errno) => Err(io::Error::from_raw_os_error(errno).into()),
         Ok(block) => {
             let result = match operation {
-                Operation::Read => {
-                    commands(sim, block, 1).await.map(drop).map_err(io::Error::from_raw_os_error)
-                }
+                Operation::Read => commands(sim, block, 1)
+                    .await
+                    .map(drop)
+                    .map_err(|errno| Failure::Io(io::Error::from_raw_os_error(errno))),
                 Operation::Sync => sync_with_note(sim, block).await,
             };
             close(sim, pid, block).await;
@@ -258,9 +256,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A flush with its note: one that is under way is joined, one that failed untold is told (bowline-linux
 /// `helper/flush.rs`). The note of a failure stays until somebody has got it ([`World::flush_told`]).
-///
-/// What is told of an earlier flush comes in words, and so without its number ([`io::Error`] cannot hold both).
-pub async fn sync_with_note(sim: &Sim, block: BlockId) -> Result<(), io::Error> {
+pub async fn sync_with_note(sim: &Sim, block: BlockId) -> Result<(), Failure> {
     loop {
         let note = sim.with(|world| match world.flushes.get(&block) {
             None => {
@@ -273,9 +269,9 @@ pub async fn sync_with_note(sim: &Sim, block: BlockId) -> Result<(), io::Error> 
         match note {
             Some(Ok(())) => break,
             Some(Err(errno)) => {
-                let kind = io::Error::from_raw_os_error(errno).kind();
-                let words = "an earlier flush, given up before it ended, failed: Input/output error";
-                return Err(io::Error::new(kind, words));
+                let error = io::Error::from_raw_os_error(errno);
+                let words = format!("an earlier flush, given up before it ended, failed: {error}");
+                return Err(Failure::LostWrite(words));
             }
             None => sim.sleep(POLL).await,
         }
@@ -287,7 +283,7 @@ pub async fn sync_with_note(sim: &Sim, block: BlockId) -> Result<(), io::Error> 
             Err(errno) => world.flushes.insert(block, Some(errno)),
         };
     });
-    result.map_err(io::Error::from_raw_os_error)
+    result.map_err(|errno| Failure::LostWrite(io::Error::from_raw_os_error(errno).to_string()))
 }
 
 impl World {

@@ -233,21 +233,11 @@ pub(super) async fn release(context: Context<'_>, endpoint: &Endpoint) -> Ending
 }
 
 async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
+    // Before the lock is taken, since it may take as long as a login, and another volume's connect must not wait for a dead portal
+    // (B6). Under the lock it is looked at again: whoever has begun something meanwhile is a user, or is waited for after all.
+    outlast_all(context, endpoint).await?;
     let _lock = context.host.lock(&claims::lock_name(endpoint), LOCK_LIMIT).await.map_err(of_error)?;
-    let mut claim = match claims::load(context.host, endpoint).map_err(of_state)? {
-        Some(claim) => claim,
-        // Attached by somebody else, and given to us to detach: what served only this volume goes (D4).
-        None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
-    };
-    claim.users.remove(context.id);
-    let journal = journal::load(context.host, context.id).map_err(of_state)?;
-    if context.again {
-        outlast::logout(context, endpoint).await?;
-    }
-    if claim.users.is_empty() {
-        // Also where the session stays: a login that has not read its record yet would find it put back.
-        outlast::login(context, &claim, journal.as_ref()).await?;
-    }
+    let (claim, journal) = outlast_all(context, endpoint).await?;
     let sessions = sessions_of(context, endpoint)?;
     let below = below(context, &sessions)?;
     if let Some(lun) = brought_in(&claim, journal, &below) {
@@ -265,6 +255,28 @@ async fn release_locked(context: Context<'_>, endpoint: &Endpoint) -> Fallible {
         put_back(context, &claim, stays).await?;
     }
     claims::store(context.host, &claim).map_err(of_state)
+}
+
+/// Waits for what others have begun there, and returns the claim as it is without us.
+async fn outlast_all(
+    context: Context<'_>,
+    endpoint: &Endpoint,
+) -> Result<(Claim, Option<Attachment>), Ending> {
+    let mut claim = match claims::load(context.host, endpoint).map_err(of_state)? {
+        Some(claim) => claim,
+        // Attached by somebody else, and given to us to detach: what served only this volume goes (D4).
+        None => Claim { made_record: true, made_session: true, ..Claim::new(endpoint.clone()) },
+    };
+    claim.users.remove(context.id);
+    let journal = journal::load(context.host, context.id).map_err(of_state)?;
+    if context.again {
+        outlast::logout(context, endpoint).await?;
+    }
+    if claim.users.is_empty() {
+        // Also where the session stays: a login that has not read its record yet would find it put back.
+        outlast::login(context, &claim, journal.as_ref()).await?;
+    }
+    Ok((claim, journal))
 }
 
 /// The devices below those sessions.

@@ -1,6 +1,5 @@
 //! Steps on a volume's devices and its map.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use bowline_host::host::Blocking;
@@ -23,8 +22,6 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(20);
 /// SYNCHRONIZE CACHE takes up to 60 s and is retried (Linux 6.1 `sd.c`).
 const DELETE_LIMIT: Duration = Duration::from_secs(90);
-/// Linux, asm-generic/errno-base.h
-const EIO: i32 = 5;
 
 pub(super) async fn scan(context: Context<'_>, scsi_host: ScsiHost, lun: Lun) -> Ending {
     if sabotaged!(ScanAll) {
@@ -129,35 +126,17 @@ pub(super) async fn read(context: Context<'_>, device: &BlockName, number: DevNu
     of_blocking(context.host.blocking(&operation, READ_LIMIT).await)
 }
 
-/// An I/O error is final: the kernel reports a lost write once, and a second fsync would claim success (D11). So is one that
-/// comes in words instead of a number: what an earlier flush was told.
+/// What the device has answered is final: the kernel reports a lost write once, and a second fsync would claim success (D11).
+/// A flush that was given up, or whose helper ended, goes on, and the next try joins it.
 pub(super) async fn sync(context: Context<'_>, device: &BlockName, number: DevNumber) -> Ending {
     let operation = Blocking::Sync { device: device.clone(), number };
     match context.host.blocking(&operation, context.flush).await {
-        Err(error) if tells_of_loss(&error) && !sabotaged!(RetryLostWrite) => {
-            Ending::Final(error.to_string())
+        Err(error) if error.is_lost_write() && sabotaged!(RetryLostWrite) => {
+            context.host.flush_told(device, number);
+            of_error(error)
         }
-        other => {
-            if other.as_ref().is_err_and(ended) {
-                // Nothing is lost by it: the next try is to ask the device again.
-                context.host.flush_told(device, number);
-            }
-            of_blocking(other)
-        }
-    }
-}
-
-/// Whether a flush that failed has come to its end: not where it was given up, or its helper ended.
-fn ended(error: &HostError) -> bool {
-    error.io_kind().is_some_and(|kind| kind != ErrorKind::BrokenPipe)
-}
-
-/// Whether a flush has ended so that another would claim success: by its number, or in words that have none. Not where the
-/// helper ended (its flush goes on, and is joined), nor where the name has become another device's.
-fn tells_of_loss(error: &HostError) -> bool {
-    match (error.errno(), error.io_kind()) {
-        (_, None | Some(ErrorKind::BrokenPipe | ErrorKind::StaleNetworkFileHandle)) => false,
-        (errno, _) => errno.is_none_or(|errno| errno == EIO),
+        Err(error) if error.is_lost_write() => Ending::Final(error.to_string()),
+        other => of_blocking(other),
     }
 }
 

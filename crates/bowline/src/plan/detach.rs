@@ -17,7 +17,7 @@ use bowline_host::iscsi::Endpoint;
 use bowline_host::{Hctl, Moment, Wwid};
 
 pub(crate) use self::refusal::telling_losses;
-pub use self::tell::{failures, leftovers, maps_beside};
+pub use self::tell::{failures, given_up, leftovers, maps_beside};
 
 use self::flush::flush_disks;
 use self::map::{remove_beside, remove_layers, remove_map};

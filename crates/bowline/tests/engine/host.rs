@@ -308,7 +308,12 @@ impl Host for FakeHost {
         assert!(!limit.is_zero());
         self.sleep(Duration::from_millis(5)).await;
         if matches!(operation, Blocking::Sync { .. }) && std::mem::take(&mut self.state().lost_write) {
-            return Err(HostError::io("sync", operation.to_string(), io::Error::from_raw_os_error(5)));
+            // The number that a device with an error of its own has (Linux 6.1 `block/blk-core.c`, BLK_STS_TARGET).
+            return Err(HostError::lost_write(
+                "sync",
+                operation.to_string(),
+                io::Error::from_raw_os_error(121).to_string(),
+            ));
         }
         if let Blocking::WriteSysfs { path, text } = operation {
             let mut parts = path.split('/').skip(3);

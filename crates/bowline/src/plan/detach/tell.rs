@@ -62,6 +62,22 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     left
 }
 
+/// What has come of what this connect has done and is not ours to take away, one line each: a map that multipathd made because the
+/// identity was claimed, in which it has put a disk of somebody else's, with its entry. Whoever removes the map takes it from him.
+pub fn given_up(goal: &Detach, view: &View<'_>) -> Vec<String> {
+    let claimed = view.topology.wwid_on_file && !goal.keep_wwid;
+    let map = view.topology.map.as_ref().filter(|map| claimed && !map.strangers.is_empty());
+    map.into_iter()
+        .flat_map(|map| {
+            let (name, wwid) = (&map.map.name, &map.map.wwid);
+            [
+                format!("multipath map {name} ({wwid}), which has taken in disks of others"),
+                format!("wwids entry {wwid}"),
+            ]
+        })
+        .collect()
+}
+
 /// What became of maps of other volumes that the LUN led to in between, one line each.
 pub fn maps_beside(view: &View<'_>) -> Vec<String> {
     let tried = view.ledger.entries().iter().filter_map(|entry| match &entry.step {

@@ -11,7 +11,7 @@ use bowline_host::openers::Opener;
 use super::build::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ending;
-use crate::plan::detach::{Detach, failures, leftovers, maps_beside};
+use crate::plan::detach::{Detach, failures, given_up, leftovers, maps_beside};
 use crate::plan::{Decision, Step};
 use crate::policy::OnDirty;
 use crate::topology::Beside;
@@ -316,6 +316,21 @@ fn d4_a_map_with_another_connection_s_path_is_refused() {
     let error = refusal(world.detach(&detach_of(&[1])));
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.message.contains("8:144"), "{error}");
+}
+
+/// C1, D9: multipathd has put somebody's idle disk into the map that it made since we claimed the identity: the map is not ours to take
+/// away, and it would not be there without us.
+#[test]
+fn d9_what_came_of_us_and_is_not_ours_is_named() {
+    let world = World::new().ok(prepare(1)).scanned(1).map(&[1]).on_file();
+    let undo = undo_of(&[1]);
+    assert!(given_up(&undo, &world.view()).is_empty(), "it is ours, and goes");
+    let taken = world.with_map(|map| map.strangers.push(number(9)));
+    let named = given_up(&undo, &taken.view());
+    assert!(named.len() == 2 && named[0].starts_with("multipath map mpatha ("), "{named:?}");
+    assert!(named[1].starts_with("wwids entry 3600"), "{named:?}");
+    let his = Detach { keep_wwid: true, ..undo_of(&[1]) };
+    assert!(given_up(&his, &taken.view()).is_empty(), "somebody had claimed it before");
 }
 
 #[test]
