@@ -31,6 +31,13 @@ pub enum Opener {
     },
     /// A block device stacked upon it (LVM, crypt, a partition's map).
     Holder(Layer),
+    /// A loop device over it. The kernel links it nowhere, and no process has anything open for it.
+    Loop {
+        /// Its kernel name.
+        name: String,
+        /// What it says to be over: the path of the node that it was given.
+        backing: String,
+    },
     /// Swap space.
     Swap,
 }
@@ -71,16 +78,16 @@ impl fmt::Display for Opener {
             }
             Self::Mount { point } => write!(f, "mounted at {point}"),
             Self::Holder(layer) => write!(f, "{layer} upon it"),
+            Self::Loop { name, backing } => write!(f, "loop device {name} (backing file {backing})"),
             Self::Swap => write!(f, "swap space"),
         }
     }
 }
 
-/// Everything found that has the device or one of its partitions open: descriptors in /proc/PID/fd (by the
-/// names of its nodes, `/dev/mapper/NAME` too), mounts (by number or source, in every mount namespace), holders
-/// and swap. In order, each once. This process is left out; a process of bowline's helper is not. Best effort:
-/// a process that ends meanwhile, or may not be looked at, is passed over. None when the number is no longer
-/// this device's.
+/// Everything found that has the device or one of its partitions open: descriptors in /proc/PID/fd (by number, whatever the
+/// node they were opened by), mounts (by number or source, in every mount namespace), holders, loop devices and swap. In
+/// order, each once. This process is left out; a process of bowline's helper is not. Best effort: a process that
+/// ends meanwhile, or may not be looked at, is passed over. None when the number is no longer this device's.
 ///
 /// # Errors
 /// sysfs or /proc cannot be read.
@@ -107,6 +114,7 @@ fn openers_of_each(
     if all.iter().any(|sought| !sought.nodes.is_empty()) {
         let processes = sysfs::processes(host)?;
         descriptors(host, &mut all, &processes);
+        loops(host, &mut all)?;
         mounts(host, &mut all, &processes);
         swaps(host, &mut all);
     }
@@ -179,15 +187,35 @@ impl Sought {
         let node = node.strip_suffix(" (deleted)").unwrap_or(node);
         self.nodes.iter().any(|ours| ours == node)
     }
+
+    /// Whether a path that somebody else has named is a node of it: by number where the path leads to a node here, and by
+    /// name, since it may be meant in a mount namespace where the same path is another. When in doubt it is.
+    fn is_at(&self, path: &str, number: Option<DevNumber>) -> bool {
+        self.has_node(path) || number.is_some_and(|number| self.numbers.contains(&number))
+    }
+}
+
+/// The number of the block device at a path that somebody else has named, where that leads to one here.
+fn number_at(host: &dyn Host, path: &str) -> Option<DevNumber> {
+    host.device_of(path).ok().flatten()
 }
 
 fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
     for pid in processes.iter().copied().filter(|pid| *pid != host.process_id()) {
         let folder = format!("/proc/{pid}/fd");
-        let descriptors = host.list(&folder).unwrap_or_default();
-        let nodes = descriptors.iter().filter_map(|fd| host.read_link(&format!("{folder}/{fd}")).ok());
-        let nodes: BTreeSet<String> = nodes.filter(|node| node.starts_with("/dev/")).collect();
-        let has_it = |sought: &&mut Sought| nodes.iter().any(|node| sought.has_node(node));
+        let (mut numbers, mut nodes) = (BTreeSet::new(), BTreeSet::new());
+        for fd in host.list(&folder).unwrap_or_default() {
+            let descriptor = format!("{folder}/{fd}");
+            match host.device_of(&descriptor) {
+                Ok(number) => numbers.extend(number),
+                // Closed meanwhile; or a kernel or a sandbox that does not tell, where the name has to do.
+                Err(_) => nodes.extend(host.read_link(&descriptor).ok()),
+            }
+        }
+        let has_it = |sought: &&mut Sought| {
+            sought.numbers.iter().any(|number| numbers.contains(number))
+                || nodes.iter().any(|node| sought.has_node(node))
+        };
         let held: Vec<&mut Sought> = all.iter_mut().filter(has_it).collect();
         if held.is_empty() {
             continue;
@@ -204,11 +232,28 @@ fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
     }
 }
 
+/// A loop device holds the file it is over inside the kernel (Linux 6.1 `drivers/block/loop.c` `loop_configure`: `fget`), and
+/// tells of it where it was opened (`loop_attr_backing_file_show`). Of one that was set up elsewhere, by a node that has no
+/// path here, nothing tells whether it is over a device at all.
+fn loops(host: &dyn Host, all: &mut [Sought]) -> Result<(), HostError> {
+    for name in sysfs::list(host, "/sys/block")?.into_iter().filter(|name| name.starts_with("loop")) {
+        // Absent where it is over nothing.
+        let Some(backing) = text(host, &format!("/sys/block/{name}/loop/backing_file")) else { continue };
+        let backing = backing.trim_end_matches('\n').to_owned();
+        let number = number_at(host, &backing);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&backing, number)) {
+            sought.openers.insert(Opener::Loop { name: name.clone(), backing: backing.clone() });
+        }
+    }
+    Ok(())
+}
+
 fn swaps(host: &dyn Host, all: &mut [Sought]) {
     let Some(table) = text(host, "/proc/swaps") else { return };
     let files = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     for file in files.map(unescaped) {
-        for sought in all.iter_mut().filter(|sought| sought.has_node(&file)) {
+        let number = number_at(host, &file);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&file, number)) {
             sought.openers.insert(Opener::Swap);
         }
     }
@@ -246,7 +291,7 @@ fn mounts(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
         }
         if let Some(table) = text(host, &format!("/proc/{pid}/mountinfo")) {
             for sought in &mut *all {
-                let points: Vec<String> = mount_points(&table, sought).collect();
+                let points: Vec<String> = mount_points(host, &table, sought).collect();
                 sought.openers.extend(points.into_iter().map(|point| Opener::Mount { point }));
             }
             seen.insert(namespace);
@@ -255,15 +300,22 @@ fn mounts(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS… - TYPE SOURCE …` (Linux 6.1 Documentation/filesystems/proc.rst).
-/// The source counts too: btrfs mounts under a number of its own.
-fn mount_points<'a>(table: &'a str, sought: &'a Sought) -> impl Iterator<Item = String> + 'a {
+/// The source counts too: btrfs mounts under a number of its own, whose major is 0.
+fn mount_points<'a>(
+    host: &'a dyn Host,
+    table: &'a str,
+    sought: &'a Sought,
+) -> impl Iterator<Item = String> + 'a {
     table.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let number = fields.nth(2)?.parse::<DevNumber>().ok()?;
         let point = fields.nth(1)?;
         let source = fields.skip_while(|field| *field != "-").nth(2);
-        let is_ours = sought.numbers.contains(&number)
-            || source.is_some_and(|source| sought.has_node(&unescaped(source)));
+        let is_source = |source: String| match number.major == 0 && source.starts_with('/') {
+            true => sought.is_at(&source, number_at(host, &source)),
+            false => sought.has_node(&source),
+        };
+        let is_ours = sought.numbers.contains(&number) || source.map(unescaped).is_some_and(is_source);
         is_ours.then(|| unescaped(point))
     })
 }
