@@ -114,9 +114,10 @@ fn openers_of_each(
     if all.iter().any(|sought| !sought.nodes.is_empty()) {
         let processes = sysfs::processes(host)?;
         descriptors(host, &mut all, &processes);
-        loops(host, &mut all)?;
-        mounts(host, &mut all, &processes);
-        swaps(host, &mut all);
+        let spaces = namespaces(host, &processes);
+        loops(host, &mut all, &spaces)?;
+        mounts(host, &mut all, &spaces);
+        swaps(host, &mut all, &spaces);
     }
     Ok(all.into_iter().map(|sought| sought.openers.into_iter().collect()).collect())
 }
@@ -188,16 +189,21 @@ impl Sought {
         self.nodes.iter().any(|ours| ours == node)
     }
 
-    /// Whether a path that somebody else has named is a node of it: by number where the path leads to a node here, and by
-    /// name, since it may be meant in a mount namespace where the same path is another. When in doubt it is.
-    fn is_at(&self, path: &str, number: Option<DevNumber>) -> bool {
-        self.has_node(path) || number.is_some_and(|number| self.numbers.contains(&number))
+    /// Whether a path that somebody else has named is a node of it, by name or by number. When in doubt it is.
+    fn is_at(&self, path: &str, numbers: &[DevNumber]) -> bool {
+        self.has_node(path) || numbers.iter().any(|number| self.numbers.contains(number))
     }
 }
 
-/// The number of the block device at a path that somebody else has named, where that leads to one here.
-fn number_at(host: &dyn Host, path: &str) -> Option<DevNumber> {
-    host.device_of(path).ok().flatten()
+/// The numbers of the block devices at a path that somebody has named who may live in another mount namespace. What is a file here
+/// is taken for what was meant: most loop devices are over one.
+fn numbers_at(host: &dyn Host, path: &str, spaces: &[Space]) -> Vec<DevNumber> {
+    let here = host.device_of(path);
+    if matches!(here, Ok(None)) || !path.starts_with('/') {
+        return Vec::new();
+    }
+    let elsewhere = spaces.iter().filter_map(|space| space.device_of(host, path));
+    here.ok().flatten().into_iter().chain(elsewhere).collect()
 }
 
 fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
@@ -233,27 +239,27 @@ fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
 }
 
 /// A loop device holds the file it is over inside the kernel (Linux 6.1 `drivers/block/loop.c` `loop_configure`: `fget`), and
-/// tells of it where it was opened (`loop_attr_backing_file_show`). Of one that was set up elsewhere, by a node that has no
-/// path here, nothing tells whether it is over a device at all.
-fn loops(host: &dyn Host, all: &mut [Sought]) -> Result<(), HostError> {
+/// tells the path by which that was opened (`loop_attr_backing_file_show`). Where no process's namespace has a node there any
+/// more, nothing tells whether it is over a device at all.
+fn loops(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) -> Result<(), HostError> {
     for name in sysfs::list(host, "/sys/block")?.into_iter().filter(|name| name.starts_with("loop")) {
         // Absent where it is over nothing.
         let Some(backing) = text(host, &format!("/sys/block/{name}/loop/backing_file")) else { continue };
         let backing = backing.trim_end_matches('\n').to_owned();
-        let number = number_at(host, &backing);
-        for sought in all.iter_mut().filter(|sought| sought.is_at(&backing, number)) {
+        let numbers = numbers_at(host, &backing, spaces);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&backing, &numbers)) {
             sought.openers.insert(Opener::Loop { name: name.clone(), backing: backing.clone() });
         }
     }
     Ok(())
 }
 
-fn swaps(host: &dyn Host, all: &mut [Sought]) {
+fn swaps(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) {
     let Some(table) = text(host, "/proc/swaps") else { return };
     let files = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     for file in files.map(unescaped) {
-        let number = number_at(host, &file);
-        for sought in all.iter_mut().filter(|sought| sought.is_at(&file, number)) {
+        let numbers = numbers_at(host, &file, spaces);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&file, &numbers)) {
             sought.openers.insert(Opener::Swap);
         }
     }
@@ -281,20 +287,42 @@ fn name_and_parent(stat: &str) -> Option<(&str, u32)> {
     Some((command, rest.split(' ').nth(1)?.parse().ok()?))
 }
 
+/// A mount namespace, ours first.
+struct Space {
+    /// A process in it.
+    pid: u32,
+    /// That one's mountinfo.
+    mounts: String,
+}
+
+impl Space {
+    /// The number of the block device whose node a path is in it.
+    fn device_of(&self, host: &dyn Host, path: &str) -> Option<DevNumber> {
+        host.device_of(&format!("/proc/{}/root{path}", self.pid)).ok().flatten()
+    }
+}
+
 /// One mountinfo of each mount namespace: to read it of every process would cost more than all the rest.
-fn mounts(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
-    let mut seen = BTreeSet::new();
+fn namespaces(host: &dyn Host, processes: &[u32]) -> Vec<Space> {
+    let (mut seen, mut spaces) = (BTreeSet::new(), Vec::new());
     for pid in std::iter::once(host.process_id()).chain(processes.iter().copied()) {
         let Ok(namespace) = host.read_link(&format!("/proc/{pid}/ns/mnt")) else { continue };
         if seen.contains(&namespace) {
             continue;
         }
-        if let Some(table) = text(host, &format!("/proc/{pid}/mountinfo")) {
-            for sought in &mut *all {
-                let points: Vec<String> = mount_points(host, &table, sought).collect();
-                sought.openers.extend(points.into_iter().map(|point| Opener::Mount { point }));
-            }
+        if let Some(mounts) = text(host, &format!("/proc/{pid}/mountinfo")) {
+            spaces.push(Space { pid, mounts });
             seen.insert(namespace);
+        }
+    }
+    spaces
+}
+
+fn mounts(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) {
+    for space in spaces {
+        for sought in &mut *all {
+            let points: Vec<String> = mount_points(host, space, sought).collect();
+            sought.openers.extend(points.into_iter().map(|point| Opener::Mount { point }));
         }
     }
 }
@@ -303,17 +331,17 @@ fn mounts(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
 /// The source counts too: btrfs mounts under a number of its own, whose major is 0.
 fn mount_points<'a>(
     host: &'a dyn Host,
-    table: &'a str,
+    space: &'a Space,
     sought: &'a Sought,
 ) -> impl Iterator<Item = String> + 'a {
-    table.lines().filter_map(|line| {
+    space.mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let number = fields.nth(2)?.parse::<DevNumber>().ok()?;
         let point = fields.nth(1)?;
         let source = fields.skip_while(|field| *field != "-").nth(2);
-        let is_source = |source: String| match number.major == 0 && source.starts_with('/') {
-            true => sought.is_at(&source, number_at(host, &source)),
-            false => sought.has_node(&source),
+        let is_source = |source: String| {
+            let its_own = number.major == 0 && source.starts_with('/');
+            sought.is_at(&source, its_own.then(|| space.device_of(host, &source)).flatten().as_slice())
         };
         let is_ours = sought.numbers.contains(&number) || source.map(unescaped).is_some_and(is_source);
         is_ours.then(|| unescaped(point))

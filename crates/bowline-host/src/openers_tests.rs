@@ -134,8 +134,8 @@ fn d7_a_user_of_a_partition_by_another_node_is_seen() {
     assert_eq!(found(&host), ["process 201 (dd)"]);
 }
 
-/// D7: nobody has a descriptor of what a loop device is over, and no holder shows. Where its path does not lead to a node here, it
-/// may be one elsewhere: then the name counts.
+/// D7: nobody has a descriptor of what a loop device is over, and no holder shows. Its path may be meant in another mount namespace; a file
+/// is what it is.
 #[test]
 fn d7_a_loop_device_is_a_user() {
     let backing = |host: FakeHost, name: &str, path: &str| {
@@ -147,12 +147,19 @@ fn d7_a_loop_device_is_a_user() {
     let host = backing(host, "loop2", "/srv/image");
     let host = backing(host, "loop4", "/dev/dm-30");
     let host = backing(host, "loop5", "/gone");
+    let host = backing(host, "loop6", "/dev/xvdb")
+        .node("/dev/xvdb", "202:16")
+        .node("/proc/300/root/dev/xvdb", "254:3")
+        .node("/proc/300/root/srv/image", "254:3")
+        .link("/proc/300/ns/mnt", "mnt:[2]")
+        .file("/proc/300/mountinfo", "");
     let users = found(&host);
     assert_eq!(
         users,
         [
             "loop device loop0 (backing file /tmp/alias)",
-            "loop device loop1 (backing file /dev/dm-3 (deleted))"
+            "loop device loop1 (backing file /dev/dm-3 (deleted))",
+            "loop device loop6 (backing file /dev/xvdb)"
         ]
     );
     let openers = openers_of(&host, &"dm-3".parse().unwrap(), NUMBER).unwrap();
@@ -164,6 +171,7 @@ fn d7_a_loop_device_is_a_user() {
 fn d7_swap_and_mounts_by_another_node_are_seen() {
     let host = host()
         .node("/tmp/alias", "254:3")
+        .node("/proc/100/root/tmp/alias", "254:3")
         .file(
             "/proc/100/mountinfo",
             "37 35 0:45 / /mnt/btrfs rw - btrfs /tmp/alias rw\n38 1 0:46 / /p rw - proc proc rw\n",
@@ -203,7 +211,8 @@ proptest! {
     fn any_table_is_read(table in "\\PC*|([0-9]* [0-9]* [0-9:]* / /[a-z\\\\0-9]* - [a-z]* [/a-z]*\n)*") {
         let sought =
             Sought { numbers: vec![NUMBER], nodes: vec!["/dev/dm-3".into()], ..Sought::default() };
-        drop(mount_points(&FakeHost::default(), &table, &sought).collect::<Vec<_>>());
+        let space = Space { pid: 100, mounts: table.clone() };
+        drop(mount_points(&FakeHost::default(), &space, &sought).collect::<Vec<_>>());
         unescaped(&table);
     }
 }

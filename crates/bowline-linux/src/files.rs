@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -72,21 +72,28 @@ pub(crate) fn read_link(path: &str) -> io::Result<String> {
 /// asks its server only about a file that it knows to be removed (`fs/nfs/dir.c` `nfs_weak_revalidate`). GFS2 and OCFS2 know no
 /// such flag: while their cluster stands still, so does this, at a file of theirs that somebody has open.
 ///
-/// Any other path is walked through what the kernel has at hand, or not at all (`RESOLVE_CACHED`, since Linux 5.12): whatever a loop
+/// Any other path, also below `/proc/PID/root`, is walked through what the kernel has at hand, or not at all (`RESOLVE_CACHED`, since Linux 5.12): whatever a loop
 /// device or swap keeps open is at hand, with all the directories above it. `O_PATH` does not open the device.
 pub(crate) fn device_of(path: &str) -> io::Result<Option<DevNumber>> {
     let (quietly, kind) = (AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
-    let seen = match path.starts_with("/proc/") {
-        true => statx(CWD, path, quietly, kind)?,
-        false => statx(at_hand(path)?, "", quietly | AtFlags::EMPTY_PATH, kind)?,
+    let seen = match (path.starts_with("/proc/"), path.split_once("/root/")) {
+        (true, None) => statx(CWD, path, quietly, kind)?,
+        (true, Some((process, inside))) => {
+            let root = openat2(CWD, format!("{process}/root"), FOUND, Mode::empty(), ResolveFlags::empty())?;
+            statx(at_hand(&root, inside)?, "", quietly | AtFlags::EMPTY_PATH, kind)?
+        }
+        (false, _) => statx(at_hand(CWD, path)?, "", quietly | AtFlags::EMPTY_PATH, kind)?,
     };
     let is_block = FileType::from_raw_mode(seen.stx_mode.into()).is_block_device();
     Ok(is_block.then_some(DevNumber { major: seen.stx_rdev_major, minor: seen.stx_rdev_minor }))
 }
 
+/// A place, with nothing opened that is there.
+const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
 /// A rename anywhere on the host may keep the kernel from finding at once what is there (`fs/namei.c` `lookup_fast`).
-fn at_hand(path: &str) -> rustix::io::Result<OwnedFd> {
-    let find = || openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED);
+fn at_hand(below: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let find = || openat2(below.as_fd(), path, FOUND, Mode::empty(), ResolveFlags::CACHED);
     let again = |found: &rustix::io::Result<OwnedFd>| matches!(found, Err(Errno::AGAIN));
     (0..3).map(|_| find()).find(|found| !again(found)).unwrap_or(Err(Errno::AGAIN))
 }
@@ -204,8 +211,9 @@ mod tests {
         }
         let number = Some(DevNumber { major: 7, minor: 77 });
         assert_eq!(device_of(node.to_str().unwrap()).unwrap(), number);
+        assert_eq!(device_of(&format!("/proc/self/root{}", node.display())).unwrap(), number);
         // The device itself does not exist, so the node can only be held as a path.
-        let held = at_hand(node.to_str().unwrap()).unwrap();
+        let held = at_hand(CWD, node.to_str().unwrap()).unwrap();
         fs::remove_file(&node).unwrap();
         assert_eq!(device_of(&format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap(), number);
         assert!(device_of(node.to_str().unwrap()).is_err());
