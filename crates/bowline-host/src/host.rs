@@ -291,6 +291,10 @@ pub trait Host: Send + Sync {
     /// Where a symbolic link points, as it is written.
     fn read_link(&self, path: &str) -> io::Result<String>;
 
+    /// The number of the block device whose node a path leads to, also through `/proc/PID/fd/N` and below `/proc/PID/root`; `None` where it leads to anything
+    /// else. Neither the device nor a server is asked: where the kernel would have to, that is an error.
+    fn device_of(&self, path: &str) -> io::Result<Option<DevNumber>>;
+
     /// Looks at one device-mapper device; `None` when there is none.
     fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError>;
 

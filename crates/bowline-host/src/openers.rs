@@ -31,6 +31,13 @@ pub enum Opener {
     },
     /// A block device stacked upon it (LVM, crypt, a partition's map).
     Holder(Layer),
+    /// A loop device over it. The kernel links it nowhere, and no process has anything open for it.
+    Loop {
+        /// Its kernel name.
+        name: String,
+        /// What it says to be over: the path of the node that it was given.
+        backing: String,
+    },
     /// Swap space.
     Swap,
 }
@@ -71,16 +78,16 @@ impl fmt::Display for Opener {
             }
             Self::Mount { point } => write!(f, "mounted at {point}"),
             Self::Holder(layer) => write!(f, "{layer} upon it"),
+            Self::Loop { name, backing } => write!(f, "loop device {name} (backing file {backing})"),
             Self::Swap => write!(f, "swap space"),
         }
     }
 }
 
-/// Everything found that has the device or one of its partitions open: descriptors in /proc/PID/fd (by the
-/// names of its nodes, `/dev/mapper/NAME` too), mounts (by number or source, in every mount namespace), holders
-/// and swap. In order, each once. This process is left out; a process of bowline's helper is not. Best effort:
-/// a process that ends meanwhile, or may not be looked at, is passed over. None when the number is no longer
-/// this device's.
+/// Everything found that has the device or one of its partitions open: descriptors in /proc/PID/fd (by number, whatever the
+/// node they were opened by), mounts (by number or source, in every mount namespace), holders, loop devices and swap. In
+/// order, each once. This process is left out; a process of bowline's helper is not. Best effort: a process that
+/// ends meanwhile, or may not be looked at, is passed over. None when the number is no longer this device's.
 ///
 /// # Errors
 /// sysfs or /proc cannot be read.
@@ -107,8 +114,10 @@ fn openers_of_each(
     if all.iter().any(|sought| !sought.nodes.is_empty()) {
         let processes = sysfs::processes(host)?;
         descriptors(host, &mut all, &processes);
-        mounts(host, &mut all, &processes);
-        swaps(host, &mut all);
+        let spaces = namespaces(host, &processes);
+        loops(host, &mut all, &spaces)?;
+        mounts(host, &mut all, &spaces);
+        swaps(host, &mut all, &spaces);
     }
     Ok(all.into_iter().map(|sought| sought.openers.into_iter().collect()).collect())
 }
@@ -179,15 +188,40 @@ impl Sought {
         let node = node.strip_suffix(" (deleted)").unwrap_or(node);
         self.nodes.iter().any(|ours| ours == node)
     }
+
+    /// Whether a path that somebody else has named is a node of it, by name or by number. When in doubt it is.
+    fn is_at(&self, path: &str, numbers: &[DevNumber]) -> bool {
+        self.has_node(path) || numbers.iter().any(|number| self.numbers.contains(number))
+    }
+}
+
+/// The numbers of the block devices at a path that somebody has named who may live in another mount namespace. What is a file here
+/// is taken for what was meant: most loop devices are over one.
+fn numbers_at(host: &dyn Host, path: &str, spaces: &[Space]) -> Vec<DevNumber> {
+    let here = host.device_of(path);
+    if matches!(here, Ok(None)) || !path.starts_with('/') {
+        return Vec::new();
+    }
+    let elsewhere = spaces.iter().filter_map(|space| space.device_of(host, path));
+    here.ok().flatten().into_iter().chain(elsewhere).collect()
 }
 
 fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
     for pid in processes.iter().copied().filter(|pid| *pid != host.process_id()) {
         let folder = format!("/proc/{pid}/fd");
-        let descriptors = host.list(&folder).unwrap_or_default();
-        let nodes = descriptors.iter().filter_map(|fd| host.read_link(&format!("{folder}/{fd}")).ok());
-        let nodes: BTreeSet<String> = nodes.filter(|node| node.starts_with("/dev/")).collect();
-        let has_it = |sought: &&mut Sought| nodes.iter().any(|node| sought.has_node(node));
+        let (mut numbers, mut nodes) = (BTreeSet::new(), BTreeSet::new());
+        for fd in host.list(&folder).unwrap_or_default() {
+            let descriptor = format!("{folder}/{fd}");
+            match host.device_of(&descriptor) {
+                Ok(number) => numbers.extend(number),
+                // Closed meanwhile; or a kernel or a sandbox that does not tell, where the name has to do.
+                Err(_) => nodes.extend(host.read_link(&descriptor).ok()),
+            }
+        }
+        let has_it = |sought: &&mut Sought| {
+            sought.numbers.iter().any(|number| numbers.contains(number))
+                || nodes.iter().any(|node| sought.has_node(node))
+        };
         let held: Vec<&mut Sought> = all.iter_mut().filter(has_it).collect();
         if held.is_empty() {
             continue;
@@ -204,11 +238,28 @@ fn descriptors(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
     }
 }
 
-fn swaps(host: &dyn Host, all: &mut [Sought]) {
+/// A loop device holds the file it is over inside the kernel (Linux 6.1 `drivers/block/loop.c` `loop_configure`: `fget`), and
+/// tells the path by which that was opened (`loop_attr_backing_file_show`). Where no process's namespace has a node there any
+/// more, nothing tells whether it is over a device at all.
+fn loops(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) -> Result<(), HostError> {
+    for name in sysfs::list(host, "/sys/block")?.into_iter().filter(|name| name.starts_with("loop")) {
+        // Absent where it is over nothing.
+        let Some(backing) = text(host, &format!("/sys/block/{name}/loop/backing_file")) else { continue };
+        let backing = backing.trim_end_matches('\n').to_owned();
+        let numbers = numbers_at(host, &backing, spaces);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&backing, &numbers)) {
+            sought.openers.insert(Opener::Loop { name: name.clone(), backing: backing.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn swaps(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) {
     let Some(table) = text(host, "/proc/swaps") else { return };
     let files = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     for file in files.map(unescaped) {
-        for sought in all.iter_mut().filter(|sought| sought.has_node(&file)) {
+        let numbers = numbers_at(host, &file, spaces);
+        for sought in all.iter_mut().filter(|sought| sought.is_at(&file, &numbers)) {
             sought.openers.insert(Opener::Swap);
         }
     }
@@ -236,34 +287,63 @@ fn name_and_parent(stat: &str) -> Option<(&str, u32)> {
     Some((command, rest.split(' ').nth(1)?.parse().ok()?))
 }
 
+/// A mount namespace, ours first.
+struct Space {
+    /// A process in it.
+    pid: u32,
+    /// That one's mountinfo.
+    mounts: String,
+}
+
+impl Space {
+    /// The number of the block device whose node a path is in it.
+    fn device_of(&self, host: &dyn Host, path: &str) -> Option<DevNumber> {
+        host.device_of(&format!("/proc/{}/root{path}", self.pid)).ok().flatten()
+    }
+}
+
 /// One mountinfo of each mount namespace: to read it of every process would cost more than all the rest.
-fn mounts(host: &dyn Host, all: &mut [Sought], processes: &[u32]) {
-    let mut seen = BTreeSet::new();
+fn namespaces(host: &dyn Host, processes: &[u32]) -> Vec<Space> {
+    let (mut seen, mut spaces) = (BTreeSet::new(), Vec::new());
     for pid in std::iter::once(host.process_id()).chain(processes.iter().copied()) {
         let Ok(namespace) = host.read_link(&format!("/proc/{pid}/ns/mnt")) else { continue };
         if seen.contains(&namespace) {
             continue;
         }
-        if let Some(table) = text(host, &format!("/proc/{pid}/mountinfo")) {
-            for sought in &mut *all {
-                let points: Vec<String> = mount_points(&table, sought).collect();
-                sought.openers.extend(points.into_iter().map(|point| Opener::Mount { point }));
-            }
+        if let Some(mounts) = text(host, &format!("/proc/{pid}/mountinfo")) {
+            spaces.push(Space { pid, mounts });
             seen.insert(namespace);
+        }
+    }
+    spaces
+}
+
+fn mounts(host: &dyn Host, all: &mut [Sought], spaces: &[Space]) {
+    for space in spaces {
+        for sought in &mut *all {
+            let points: Vec<String> = mount_points(host, space, sought).collect();
+            sought.openers.extend(points.into_iter().map(|point| Opener::Mount { point }));
         }
     }
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS… - TYPE SOURCE …` (Linux 6.1 Documentation/filesystems/proc.rst).
-/// The source counts too: btrfs mounts under a number of its own.
-fn mount_points<'a>(table: &'a str, sought: &'a Sought) -> impl Iterator<Item = String> + 'a {
-    table.lines().filter_map(|line| {
+/// The source counts too: btrfs mounts under a number of its own, whose major is 0.
+fn mount_points<'a>(
+    host: &'a dyn Host,
+    space: &'a Space,
+    sought: &'a Sought,
+) -> impl Iterator<Item = String> + 'a {
+    space.mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let number = fields.nth(2)?.parse::<DevNumber>().ok()?;
         let point = fields.nth(1)?;
         let source = fields.skip_while(|field| *field != "-").nth(2);
-        let is_ours = sought.numbers.contains(&number)
-            || source.is_some_and(|source| sought.has_node(&unescaped(source)));
+        let is_source = |source: String| {
+            let its_own = number.major == 0 && source.starts_with('/');
+            sought.is_at(&source, its_own.then(|| space.device_of(host, &source)).flatten().as_slice())
+        };
+        let is_ours = sought.numbers.contains(&number) || source.map(unescaped).is_some_and(is_source);
         is_ours.then(|| unescaped(point))
     })
 }

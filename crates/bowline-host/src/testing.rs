@@ -24,7 +24,9 @@ pub(crate) struct FakeHost {
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     links: BTreeMap<String, String>,
+    nodes: BTreeMap<String, DevNumber>,
     errors: BTreeMap<String, i32>,
+    unnumbered: BTreeMap<String, i32>,
     dm: Vec<DmDevice>,
     programs: VecDeque<(Ended, Option<String>)>,
     replies: VecDeque<String>,
@@ -51,10 +53,24 @@ impl FakeHost {
         self.with(|s| drop(s.links.insert(path.into(), target.into())))
     }
 
+    /// A block device's node, anywhere.
+    pub fn node(self, path: &str, number: &str) -> Self {
+        self.with(|s| {
+            s.nodes.insert(path.into(), number.parse().expect("a test knows its numbers"));
+        })
+    }
+
     /// Every operation on the path fails with that errno.
     pub fn error(self, path: &str, errno: i32) -> Self {
         self.with(|s| {
             s.errors.insert(path.into(), errno);
+        })
+    }
+
+    /// What the path leads to cannot be told, though its name can.
+    pub fn error_of_number(self, path: &str, errno: i32) -> Self {
+        self.with(|s| {
+            s.unnumbered.insert(path.into(), errno);
         })
     }
 
@@ -154,6 +170,20 @@ impl Host for FakeHost {
         self.look(|s| {
             s.fail(path)?;
             s.links.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        })
+    }
+
+    fn device_of(&self, path: &str) -> io::Result<Option<DevNumber>> {
+        self.look(|s| {
+            s.fail(path)?;
+            if let Some(errno) = s.unnumbered.get(path) {
+                return Err(io::Error::from_raw_os_error(*errno));
+            }
+            let node = s.links.get(path).map_or(path, String::as_str);
+            match s.nodes.get(node) {
+                None if node == path && !s.files.contains_key(path) => Err(io::ErrorKind::NotFound.into()),
+                number => Ok(number.copied()),
+            }
         })
     }
 

@@ -5,12 +5,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bowline_host::HostError;
-use rustix::fs::OFlags;
+use bowline_host::names::DevNumber;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
+use rustix::io::Errno;
 
 use crate::database_lock;
 use crate::replace::{absent_is_none, remove_leftovers, replace};
@@ -59,6 +62,40 @@ pub(crate) fn read_link(path: &str) -> io::Result<String> {
     let target = fs::read_link(path)?;
     String::from_utf8(target.as_os_str().as_bytes().to_vec())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the link's target is no UTF-8"))
+}
+
+/// The number of the block device whose node a path leads to.
+///
+/// What a process has open may lie on NFS or FUSE, whose server is dead. So what is asked for is the type alone, and no server for it
+/// (`AT_STATX_DONT_SYNC`: Linux 6.1 `fs/nfs/inode.c` `nfs_getattr`, `fs/fuse/dir.c` `fuse_update_get_attr`). A walk through
+/// `/proc/PID/fd/N` ends at the open file itself, whose name nobody looks up again (`fs/proc/base.c` `proc_pid_get_link`); NFS then
+/// asks its server only about a file that it knows to be removed (`fs/nfs/dir.c` `nfs_weak_revalidate`). GFS2 and OCFS2 know no
+/// such flag: while their cluster stands still, so does this, at a file of theirs that somebody has open.
+///
+/// Any other path, also below `/proc/PID/root`, is walked through what the kernel has at hand, or not at all (`RESOLVE_CACHED`, since Linux 5.12): whatever a loop
+/// device or swap keeps open is at hand, with all the directories above it. `O_PATH` does not open the device.
+pub(crate) fn device_of(path: &str) -> io::Result<Option<DevNumber>> {
+    let (quietly, kind) = (AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
+    let seen = match (path.starts_with("/proc/"), path.split_once("/root/")) {
+        (true, None) => statx(CWD, path, quietly, kind)?,
+        (true, Some((process, inside))) => {
+            let root = openat2(CWD, format!("{process}/root"), FOUND, Mode::empty(), ResolveFlags::empty())?;
+            statx(at_hand(&root, inside)?, "", quietly | AtFlags::EMPTY_PATH, kind)?
+        }
+        (false, _) => statx(at_hand(CWD, path)?, "", quietly | AtFlags::EMPTY_PATH, kind)?,
+    };
+    let is_block = FileType::from_raw_mode(seen.stx_mode.into()).is_block_device();
+    Ok(is_block.then_some(DevNumber { major: seen.stx_rdev_major, minor: seen.stx_rdev_minor }))
+}
+
+/// A place, with nothing opened that is there.
+const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// A rename anywhere on the host may keep the kernel from finding at once what is there (`fs/namei.c` `lookup_fast`).
+fn at_hand(below: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let find = || openat2(below.as_fd(), path, FOUND, Mode::empty(), ResolveFlags::CACHED);
+    let again = |found: &rustix::io::Result<OwnedFd>| matches!(found, Err(Errno::AGAIN));
+    (0..3).map(|_| find()).find(|found| !again(found)).unwrap_or(Err(Errno::AGAIN))
 }
 
 /// Replaces a node record whole (0600), durably.
@@ -148,6 +185,38 @@ mod tests {
         assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(list(root.to_str().unwrap()).unwrap(), ["nodes"]);
         assert_eq!(list(root.join("nodes/iqn/portal").to_str().unwrap()).unwrap(), ["default"]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    /// D7: neither name nor place of a node matters, only what it is the node of.
+    #[test]
+    fn d7_a_block_device_is_known_by_any_node_of_it() {
+        use std::os::fd::AsRawFd;
+        let root = scratch("nodes");
+        let file = File::create(root.join("file")).unwrap();
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let null = File::open("/dev/null").unwrap();
+        for fd in [file.as_raw_fd(), one.as_raw_fd(), other.as_raw_fd(), null.as_raw_fd()] {
+            assert_eq!(device_of(&format!("/proc/self/fd/{fd}")).unwrap(), None);
+        }
+        assert_eq!(device_of("/dev/null").unwrap(), None);
+        assert!(device_of("/proc/self/fd/9999").is_err());
+        let node = root.join("alias");
+        let number = rustix::fs::makedev(7, 77);
+        match rustix::fs::mknodat(CWD, &node, FileType::BlockDevice, Mode::RUSR, number) {
+            Ok(()) => {}
+            // Not root. The laboratory's case in-use-single does the same to a real disk.
+            Err(Errno::PERM | Errno::ACCESS) => return fs::remove_dir_all(root).unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+        let number = Some(DevNumber { major: 7, minor: 77 });
+        assert_eq!(device_of(node.to_str().unwrap()).unwrap(), number);
+        assert_eq!(device_of(&format!("/proc/self/root{}", node.display())).unwrap(), number);
+        // The device itself does not exist, so the node can only be held as a path.
+        let held = at_hand(CWD, node.to_str().unwrap()).unwrap();
+        fs::remove_file(&node).unwrap();
+        assert_eq!(device_of(&format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap(), number);
+        assert!(device_of(node.to_str().unwrap()).is_err());
         fs::remove_dir_all(root).unwrap();
     }
 

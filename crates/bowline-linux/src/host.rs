@@ -75,6 +75,10 @@ impl Host for LinuxHost {
         files::read_link(path)
     }
 
+    fn device_of(&self, path: &str) -> io::Result<Option<DevNumber>> {
+        files::device_of(path)
+    }
+
     fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {
         self.device_mapper.device(id)
     }

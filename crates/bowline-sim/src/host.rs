@@ -294,6 +294,12 @@ impl Host for SimHost {
         self.sim.with(|world| model::read_link(world, path))
     }
 
+    fn device_of(&self, path: &str) -> io::Result<Option<DevNumber>> {
+        self.quick(Call::Link, path)?;
+        let number = self.sim.with(|world| model::device_of(world, path))?;
+        Ok(number.map(|(major, minor)| DevNumber { major, minor }))
+    }
+
     fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {
         self.quick(Call::Dm, "device").map_err(|error| HostError::io("look at", "device-mapper", error))?;
         Ok(self.sim.with(|world| {

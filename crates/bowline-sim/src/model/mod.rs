@@ -31,7 +31,7 @@ pub use processes::{Locks, Process};
 pub use programs::run_program;
 pub use sessions::{Session, SessionState};
 pub use storage::{Storage, Target, Volume};
-pub use sysfs::{View, list, read, read_link};
+pub use sysfs::{View, device_of, list, read, read_link};
 pub use udev::{Udev, boot as udev_boot};
 pub use uevents::{Subscriber, Uevents};
 pub use users::{Use, begin_use, end_use};

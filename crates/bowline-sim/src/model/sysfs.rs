@@ -145,25 +145,45 @@ pub fn read_link(world: &World, path: &str) -> View<String> {
             map.map_or_else(absent, |map| Ok(format!("../dm-{}", map.minor)))
         }
         ["proc", pid, "ns", "mnt"] if process(world, pid).is_some() => Ok("mnt:[4026531840]".into()),
-        ["proc", pid, "fd", fd] => opened(world, pid, fd),
+        ["proc", pid, "fd", fd] => Ok(match opened(world, pid, fd)? {
+            Opened::Device(Some(block)) => format!("/dev/{}", block.name),
+            Opened::Device(None) => "/dev/gone (deleted)".into(),
+            Opened::File(file) => file,
+        }),
         // A device node is no link.
         ["dev", _] => Err(io::Error::from_raw_os_error(EINVAL)),
         _ => absent(),
     }
 }
 
-fn opened(world: &World, pid: &str, fd: &str) -> View<String> {
+/// The block device that a descriptor is of. One that is gone keeps a number that nobody else has.
+pub fn device_of(world: &World, path: &str) -> View<Option<(u32, u32)>> {
+    match parts(path).as_slice() {
+        ["proc", pid, "fd", fd] => Ok(match opened(world, pid, fd)? {
+            Opened::Device(block) => block.map(|block| block.number),
+            Opened::File(_) => None,
+        }),
+        _ => absent(),
+    }
+}
+
+/// What a descriptor is of.
+enum Opened {
+    /// A block device, as long as it exists.
+    Device(Option<Block>),
+    /// A file.
+    File(String),
+}
+
+fn opened(world: &World, pid: &str, fd: &str) -> View<Opened> {
     let Some(process) = process(world, pid) else { return absent() };
     let at = fd.parse::<usize>().ok().and_then(|fd| fd.checked_sub(3));
     let file = at.and_then(|at| process.files.get(at.checked_sub(process.opens.len())?));
     if let Some(file) = file {
-        return Ok(file.clone());
+        return Ok(Opened::File(file.clone()));
     }
     match at.and_then(|at| process.opens.get(at)) {
-        Some((block, Shown::Yes)) => match world.blocks().find(|found| found.id == *block) {
-            Some(block) => Ok(format!("/dev/{}", block.name)),
-            None => Ok("/dev/gone (deleted)".into()),
-        },
+        Some((block, Shown::Yes)) => Ok(Opened::Device(world.blocks().find(|found| found.id == *block))),
         _ => absent(),
     }
 }

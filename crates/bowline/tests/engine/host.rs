@@ -246,6 +246,12 @@ impl Host for FakeHost {
         state.shown().1.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Nobody has anything open here, and nothing is a loop device's.
+    fn device_of(&self, _path: &str) -> io::Result<Option<DevNumber>> {
+        self.call()?;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     fn dm(&self, id: &DmId) -> Result<Option<DmDevice>, HostError> {
         self.host_call("ask device-mapper for", "the map")?;
         let is_it = |device: &DmDevice| match id {
