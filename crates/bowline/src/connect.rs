@@ -40,7 +40,10 @@ pub async fn connect(
     if options.multipath {
         multipathd_lives(host).await?;
     }
-    let _locks = lock_volume(host, &connection.paths, work, ErrorKind::NotAttached, observer).await?;
+    let busy = ErrorKind::NotAttached;
+    let Some(_locks) = lock_volume(host, &connection.paths, work, busy, observer, &mut cancel).await? else {
+        return Err(interrupted());
+    };
     let before = journal::find(host, &connection.paths)?;
     let id = before.as_ref().map_or_else(|| journal::id_of(&connection.paths), |found| found.id.clone());
     let mut runner = Runner::new(
@@ -120,7 +123,7 @@ pub async fn connect(
         },
         Ok(Pursuit::Refused(error, _)) => error,
         Ok(Pursuit::Deadline(waiting, _)) => out_of_time(options.deadline, waiting),
-        Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
+        Ok(Pursuit::Cancelled) => interrupted(),
         Err(error) => error,
     };
     if live || (sabotaged!(SkipUndo) && cancel.asked()) {
@@ -210,8 +213,12 @@ async fn finish_interrupted(
             .cause(waiting.join("; "))
             .leaving(left))
         }
-        Pursuit::Cancelled => Err(Error::new(ErrorKind::NotAttached, "the connect was interrupted")),
+        Pursuit::Cancelled => Err(interrupted()),
     }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::NotAttached, "the connect was interrupted")
 }
 
 /// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.

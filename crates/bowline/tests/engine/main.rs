@@ -218,6 +218,66 @@ fn c1_a_connect_that_is_interrupted_anywhere_leaves_nothing() {
     assert!(interrupted >= 8, "only {interrupted} were interrupted");
 }
 
+/// B7, C1: a verb that only waits for another one is interrupted at once, and has touched nothing.
+#[test]
+fn b7_c1_a_verb_that_waits_for_the_volume_is_interrupted_at_once() {
+    let hold = |host: &FakeHost| {
+        let lock = "volume-".to_owned() + &bowline::journal::digest(&format!("{IQN} 1"));
+        run(host, bowline_host::Host::lock(host, &lock, Duration::ZERO)).unwrap()
+    };
+    let watched = |host: &FakeHost| {
+        let canceller = Canceller::default();
+        let cancel = canceller.listener();
+        let held = hold(host);
+        // The first event is that it waits.
+        (held, Notes { seen: Mutex::default(), stop: Some((1, canceller)) }, cancel)
+    };
+    let waited = |notes: Notes| {
+        let seen = notes.seen.into_inner().unwrap();
+        assert!(matches!(&*seen, [Event::WaitingForLock { .. }]), "{seen:?}");
+    };
+    let now = |host: &FakeHost| bowline_host::Host::now(host);
+    let soon = Duration::from_secs(1);
+
+    let host = FakeHost::default();
+    let (_held, notes, cancel) = watched(&host);
+    let began = now(&host);
+    let error = attach_watched(&host, &[1, 2], &notes, cancel).unwrap_err();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::NotAttached, "the connect was interrupted"));
+    assert!(now(&host).since(began) < soon);
+    waited(notes);
+    assert_eq!(host.state().model, Model::default());
+    assert!(host.state().stored.is_empty());
+
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    let as_it_was = |host: &FakeHost| {
+        let state = host.state();
+        (state.model.clone(), state.stored.clone())
+    };
+    let before = as_it_was(&host);
+    let (held, notes, cancel) = watched(&host);
+    let which = Which::Connection(Box::new(connection(&[1, 2])));
+    let options = DisconnectOptions::default();
+    let began = now(&host);
+    let error = run(&host, disconnect(&host, &which, &options, &notes, cancel)).unwrap_err();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::Refused, "the disconnect was interrupted"));
+    assert!(now(&host).since(began) < soon);
+    waited(notes);
+    assert_eq!(as_it_was(&host), before);
+
+    drop(held);
+    let (held, notes, cancel) = watched(&host);
+    let id = bowline::journal::id_of(&connection(&[1, 2]).paths);
+    let began = now(&host);
+    let finished = run(&host, bowline::finish(&host, &id, Duration::from_secs(60), &notes, cancel));
+    assert_eq!(finished, Ok(bowline::Finished::GaveWay));
+    assert!(now(&host).since(began) < soon);
+    drop(held);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    nothing_wrong(&host);
+}
+
 /// C1, D9: every single call of the seam fails once.
 #[test]
 fn c1_d9_whatever_call_fails_the_host_is_as_it_was_or_what_is_left_is_named() {
