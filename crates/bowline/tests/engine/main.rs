@@ -1,6 +1,7 @@
 //! The loop and the verbs on a fake host in virtual time: what they do in which order, and that whatever call
 //! fails, the host ends as it was or what is left is named.
 
+mod bugs;
 mod executor;
 mod host;
 mod model;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bowline::event::{Observer, Silent};
 use bowline::{
     Cancel, Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Disconnected, Error,
-    ErrorKind, Event, Outcome, Which, connect, disconnect,
+    ErrorKind, Event, Outcome, Which, connect, disconnect, undo_connect,
 };
 use serde_json::json;
 
@@ -475,6 +476,8 @@ fn the_verbs_can_change_threads() {
     let which = Which::Connection(Box::new(connection.clone()));
     let (attach, detach) = (ConnectOptions::default(), DisconnectOptions::default());
     changes_threads(connect(&host, &connection, &attach, &Silent, Cancel::never()));
+    let bug = Error::new(ErrorKind::Internal, "a bug");
+    changes_threads(undo_connect(&host, &connection, bug, Duration::ZERO, Duration::ZERO, &Silent));
     changes_threads(disconnect(&host, &which, &detach, &Silent, Cancel::never()));
     changes_threads(bowline::finish(&host, "bl-1", Duration::ZERO, &Silent, Cancel::never()));
 }
