@@ -269,7 +269,15 @@ fn report(runner: &Runner<'_>, goal: &Attach, view: &View<'_>, changed: bool) ->
             .push("open-iscsi is older than 2.0.875: each session brings in every LUN of its target".into());
     }
     if !failed_paths.is_empty() {
-        warnings.push(format!("{} of {} paths are missing", failed_paths.len(), goal.paths.len()));
+        warnings.push(format!("{} of {} paths do not work", failed_paths.len(), goal.paths.len()));
+    }
+    // What is attached is returned as it is (C16), also with fewer paths than were asked for (B1).
+    let working = paths.iter().filter(|path| path.state == PathState::Active).count();
+    if goal.live && goal.multipath && working < goal.least() {
+        let least = goal.least();
+        warnings.push(format!(
+            "only {working} of the {least} paths asked for work: it was attached before, and was left as it is"
+        ));
     }
     Ok(Connected {
         schema: SCHEMA,

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bowline::event::{Observer, Silent};
+use bowline::report::PathState;
 use bowline::{
     Cancel, Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Disconnected, Error,
     ErrorKind, Event, Outcome, Which, connect, disconnect, undo_connect,
@@ -18,7 +19,7 @@ use serde_json::json;
 
 use crate::executor::run;
 use crate::host::FakeHost;
-use crate::model::{IQN, Model};
+use crate::model::{IQN, Model, disk_name};
 
 const SECRET: &str = "open-sesame-42";
 
@@ -106,6 +107,50 @@ fn c16_d15_twice_is_once() {
     assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
     assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Unchanged);
     nothing_wrong(&host);
+}
+
+/// C16, B1: what is attached is returned as it is, also where fewer paths work than are asked for now; that is said, and each named.
+#[test]
+fn c16_b1_what_is_attached_with_too_few_paths_is_returned_and_says_so() {
+    let again = |hurt: fn(&mut Model)| {
+        let host = FakeHost::default();
+        attach(&host, &[1, 2, 3]).unwrap();
+        hurt(&mut host.state().model);
+        let model = host.state().model.clone();
+        let options = ConnectOptions { min_paths: Some(2), ..ConnectOptions::default() };
+        let connection = connection(&[1, 2, 3]);
+        let answer = run(&host, connect(&host, &connection, &options, &Silent, Cancel::never())).unwrap();
+        assert!(!answer.changed && answer.map.is_some());
+        assert_eq!(host.state().model, model);
+        nothing_wrong(&host);
+        answer
+    };
+    let failed = |answer: &Connected| -> Vec<String> {
+        answer.failed_paths.iter().map(|path| format!("{} {}", path.portal, path.reason)).collect()
+    };
+    let too_few =
+        |found: &Connected| found.warnings.iter().any(|warning| warning.starts_with("only 1 of the 2"));
+
+    let down = again(|model| model.down.extend([2, 3]));
+    let states: Vec<PathState> = down.paths.iter().map(|path| path.state).collect();
+    assert_eq!(states, [PathState::Active, PathState::Failed, PathState::Failed]);
+    let unused =
+        |n| format!("10.0.0.{n}:3260 {} is in the map, but the kernel does not use it now", disk_name(n));
+    assert_eq!(failed(&down), [unused(2), unused(3)]);
+    assert!(too_few(&down) && !down.unfinished, "{:?}", down.warnings);
+
+    let gone = again(|model| {
+        for paths in [&mut model.sessions, &mut model.disks].into_iter().chain(&mut model.map) {
+            paths.retain(|n| *n == 1);
+        }
+    });
+    assert_eq!((gone.paths.len(), gone.failed_paths.len()), (1, 2));
+    let named = failed(&gone);
+    assert!(named[0].starts_with("10.0.0.2:3260 not there yet"), "{named:?}");
+    assert!(too_few(&gone), "{:?}", gone.warnings);
+
+    let enough = again(|model| model.down.extend([3]));
+    assert_eq!(enough.warnings, ["1 of 3 paths do not work"]);
 }
 
 /// C1, D9: after a reboot a volume is attached on file, and nothing of it is there but node records and the line of the wwids file.
