@@ -132,9 +132,7 @@ pub async fn undo_connect(
                 }
                 false => failed.leftovers,
             };
-            error
-                .leaving(left)
-                .hint("connect or disconnect the same volume again: it begins with cleaning up")
+            error.leaving(left).hint("disconnect the same volume: that takes away what is left")
         }
     }
 }
