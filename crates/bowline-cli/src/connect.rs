@@ -1,12 +1,16 @@
 //! `bowline connect`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bowline::policy::ConnectOptions;
-use bowline::{Connection, ConnectionError, Error, ErrorKind};
+use bowline::{Connection, ConnectionError, Error, ErrorKind, Observer};
+use bowline_host::Host;
 
 use crate::cli::ConnectArgs;
 use crate::{finish, host, input, output, run};
+
+/// What a connect has made that ran into a bug of ours is removed within this.
+const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 /// Attaches a volume and prints the device to open.
 pub fn main(args: &ConnectArgs) -> Result<(), Error> {
@@ -14,9 +18,15 @@ pub fn main(args: &ConnectArgs) -> Result<(), Error> {
     let options = options(args, &connection)?;
     host::require_root("connect")?;
     let began = Instant::now();
-    let mut connected = run::verb(args.report, async |host, observer, cancel| {
+    let connect = async |host: &dyn Host, observer: &dyn Observer, cancel| {
         bowline::connect(host, &connection, &options, observer, cancel).await
-    })?;
+    };
+    // On a host of its own: nobody knows what the bug has made of the other.
+    let undo = async |observer: &dyn Observer, bug| {
+        let (host, lasted) = (host::open().ok()?, began.elapsed());
+        Some(bowline::undo_connect(&*host, &connection, bug, lasted, UNDO_LIMIT, observer).await)
+    };
+    let mut connected = run::verb_or_undo(args.report, connect, undo)?;
     if connected.unfinished {
         let left = args.deadline.saturating_sub(began.elapsed());
         connected.warnings.extend(finish::start(&connected.id, left));
@@ -68,7 +78,6 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Verb};
     use clap::Parser;
-    use std::time::Duration;
 
     fn args(extra: &[&str]) -> ConnectArgs {
         let base = ["bowline", "connect", "--portal", "10.0.0.1", "--iqn", "iqn.a:1", "--lun", "1"];

@@ -24,6 +24,13 @@ pub fn report(error: &Error, json: bool) -> ExitCode {
     ExitCode::from(error.kind.exit_code())
 }
 
+/// What a panic is told as.
+pub fn bug() -> Error {
+    Error::new(ErrorKind::Internal, "bowline ran into a bug of its own and stopped")
+        .hint("`bowline inspect` shows what is there now")
+        .hint("please report it, with the lines above")
+}
+
 /// The text for people.
 pub fn human(error: &Error) -> String {
     let mut text = format!("error: {}\n", printable(&error.message));

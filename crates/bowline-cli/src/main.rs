@@ -6,7 +6,7 @@
 //!
 //! - `cli`: the arguments; `connect`, `disconnect`, `inspect`, `finish`, `generate`: one file a subcommand;
 //! - `input`: connections from files; `durations`: times on the command line;
-//! - `run`: the runtime, and what signals do; `remains`: what a second signal leaves;
+//! - `run`: the runtime, what signals do, and what a bug does; `remains`: what a second signal leaves;
 //! - `progress`: what happens now; `output`: results; `failure`: errors; `host`: the host.
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,6 @@ mod run;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use bowline::{Error, ErrorKind};
 use clap::Parser;
 use cli::{Cli, Verb};
 
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let json = cli.verb.json();
-    // A panic is a bug of ours, which is exit code 1, and not Rust's 101.
+    // A panic is a bug of ours, which is exit code 1, and not Rust's 101. One of the engine's has been met in `run` already.
     let result = catch_unwind(AssertUnwindSafe(|| match &cli.verb {
         Verb::Connect(args) => connect::main(args),
         Verb::Disconnect(args) => disconnect::main(args),
@@ -47,11 +46,7 @@ fn main() -> ExitCode {
         Verb::Completions { shell } => generate::completions(*shell),
         Verb::Man => generate::man(),
     }))
-    .unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Internal, "bowline ran into a bug of its own and stopped")
-            .hint("`bowline inspect` shows what is there now")
-            .hint("please report it, with the lines above"))
-    });
+    .unwrap_or_else(|_| Err(failure::bug()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, json),

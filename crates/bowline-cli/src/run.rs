@@ -1,8 +1,9 @@
 //! Runs a verb: the runtime (one thread is enough, as what can block is done by the host's helpers), the
-//! observer, and what signals do.
+//! observer, what signals do, and what a bug of ours does.
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
@@ -14,23 +15,58 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ReportArgs;
-use crate::host;
 use crate::progress::{Display, FRAME};
 use crate::remains::Remains;
+use crate::{failure, host};
 
-/// Runs a verb to its end, or to its clean-up when a signal asks for it (C1).
+/// Runs a verb to its end, or to its clean-up when a signal asks for it (C1). Where it runs into a bug, what may be left is named.
 pub fn verb<T>(
     report: ReportArgs,
     work: impl AsyncFnOnce(&dyn Host, &dyn Observer, Cancel) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    verb_or_undo(report, work, async |_, _| None)
+}
+
+/// As [`verb`]; and where it runs into a bug, `undo` removes what it has made, once (C1), and tells the error, or that it could not try.
+pub fn verb_or_undo<T>(
+    report: ReportArgs,
+    work: impl AsyncFnOnce(&dyn Host, &dyn Observer, Cancel) -> Result<T, Error>,
+    undo: impl AsyncFnOnce(&dyn Observer, Error) -> Option<Error>,
+) -> Result<T, Error> {
     in_runtime(async {
-        let host = host::open()?;
         let watcher = Watcher::new(Display::new(report));
         let canceller = Canceller::default();
-        let result = guarded(work(&*host, &watcher, canceller.listener()), &canceller, &watcher).await;
+        let work = async {
+            let host = host::open()?;
+            work(&*host, &watcher, canceller.listener()).await
+        };
+        let result = guarded(outlived(work, undo, &watcher), &canceller, &watcher).await;
         watcher.display.finish();
         result
     })
+}
+
+/// A verb that outlives its own bugs.
+async fn outlived<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    undo: impl AsyncFnOnce(&dyn Observer, Error) -> Option<Error>,
+    watcher: &Watcher,
+) -> Result<T, Error> {
+    if let Some(result) = unless_it_panics(work).await {
+        return result;
+    }
+    let undone = unless_it_panics(undo(watcher, failure::bug())).await.flatten();
+    Err(undone.unwrap_or_else(|| failure::bug().leaving(watcher.remains())))
+}
+
+/// A future to its end. With a panic everything it had goes, its locks above all.
+async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Looks at the host, without anything that could be interrupted half-way.
@@ -143,6 +179,8 @@ fn left(watcher: &Watcher) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::resume_unwind;
+
     use rustix::process::{Signal, getpid, kill_process};
 
     fn kill(signal: Signal) {
@@ -174,5 +212,36 @@ mod tests {
         let error = in_runtime(guarded(hangs, &canceller, &watcher)).unwrap_err();
         assert_eq!(error.kind.exit_code(), 4);
         assert_eq!(error.leftovers, ["device sda"]);
+    }
+
+    /// C1, D9: a bug ends the verb and not its clean-up, once; where that cannot be had, what may be left is named.
+    #[test]
+    fn c1_d9_a_bug_is_outlived() {
+        let watcher = Watcher::new(Display::None);
+        watcher.event(Duration::ZERO, &Event::DeviceDeleting { device: "sda".parse().unwrap() });
+        let with_a_bug = || async {
+            tokio::task::yield_now().await;
+            resume_unwind(Box::new("a bug"));
+            #[allow(unreachable_code, reason = "it says what the verb would give")]
+            Ok::<(), Error>(())
+        };
+        let told = |work: Result<(), Error>| work.unwrap_err();
+
+        let undo = async |_: &dyn Observer, bug: Error| Some(bug.cause("undone"));
+        let error = told(in_runtime(outlived(with_a_bug(), undo, &watcher)));
+        assert_eq!((error.kind, &*error.causes), (ErrorKind::Internal, &["undone".to_owned()][..]));
+        assert!(error.leftovers.is_empty());
+
+        let none = async |_: &dyn Observer, _: Error| None;
+        let buggy = async |_: &dyn Observer, _: Error| resume_unwind(Box::new("another bug"));
+        let neither = [
+            told(in_runtime(outlived(with_a_bug(), none, &watcher))),
+            told(in_runtime(outlived(with_a_bug(), buggy, &watcher))),
+        ];
+        for error in neither {
+            assert_eq!((error.kind.exit_code(), &*error.leftovers), (4, &["device sda".to_owned()][..]));
+        }
+        let well = async { Ok(7) };
+        assert_eq!(in_runtime(outlived(well, async |_: &dyn Observer, _: Error| None, &watcher)), Ok(7));
     }
 }

@@ -1,7 +1,7 @@
 //! The verb connect: lock the volume, write the intent, pursue the attach; if that fails, for whatever reason,
 //! pursue the host as it was before.
 
-use bowline_host::{Host, Moment, multipath};
+use bowline_host::{Host, multipath};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -11,13 +11,13 @@ use crate::event::{Event, Observer};
 use crate::journal::{self, Attachment, Phase};
 use crate::locks::lock_volume;
 use crate::plan::attach::{self, Attach, Enough};
-use crate::plan::detach::{self, Detach};
 use crate::plan::{Step, View};
-use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, OnDirty, RECOVERY_BELOW_MULTIPATH};
+use crate::policy::{ConnectOptions, DisconnectOptions, LoginPolicy, RECOVERY_BELOW_MULTIPATH};
 use crate::report::{Connected, FailedPath, PathReport, PathState, SCHEMA};
 use crate::run::{Goal, Pursuit, Runner, Seen};
 use crate::sabotage::sabotaged;
 use crate::topology::{DeviceView, Scope, Topology, observe};
+use crate::undo::{LOST_WRITE, finish_interrupted, undo};
 
 /// Attaches a volume: returns once a map is there that was read from, with every path that worked in it (or the
 /// single device that was asked for). Connecting what is connected returns the same attachment (C16).
@@ -40,7 +40,10 @@ pub async fn connect(
     if options.multipath {
         multipathd_lives(host).await?;
     }
-    let _locks = lock_volume(host, &connection.paths, work, ErrorKind::NotAttached, observer).await?;
+    let busy = ErrorKind::NotAttached;
+    let Some(_locks) = lock_volume(host, &connection.paths, work, busy, observer, &mut cancel).await? else {
+        return Err(interrupted());
+    };
     let before = journal::find(host, &connection.paths)?;
     let id = before.as_ref().map_or_else(|| journal::id_of(&connection.paths), |found| found.id.clone());
     let mut runner = Runner::new(
@@ -120,7 +123,7 @@ pub async fn connect(
         },
         Ok(Pursuit::Refused(error, _)) => error,
         Ok(Pursuit::Deadline(waiting, _)) => out_of_time(options.deadline, waiting),
-        Ok(Pursuit::Cancelled) => Error::new(ErrorKind::NotAttached, "the connect was interrupted"),
+        Ok(Pursuit::Cancelled) => interrupted(),
         Err(error) => error,
     };
     if live || (sabotaged!(SkipUndo) && cancel.asked()) {
@@ -175,98 +178,8 @@ async fn multipathd_lives(host: &dyn Host) -> Result<(), Error> {
     })
 }
 
-/// A process died at this volume: what it left is cleaned before anything is begun anew. Data counts unless
-/// nobody was ever given the device.
-async fn finish_interrupted(
-    runner: &mut Runner<'_>,
-    found: &Attachment,
-    end: Moment,
-    cancel: &mut Cancel,
-) -> Result<(), Error> {
-    runner.tell(Event::CleaningUp {
-        reason: format!("an earlier process ended while {} was {}", found.id, found.phase),
-    });
-    runner.resumes = true;
-    let on_dirty = if found.phase == Phase::Attaching { OnDirty::NothingWritten } else { OnDirty::Refuse };
-    let goal = Detach::of(Some(found), on_dirty);
-    runner.journal = Some(found.clone());
-    match runner.pursue(Goal::Detach(goal.clone()), end, cancel).await? {
-        Pursuit::Done(seen) => {
-            let left = left_behind(runner, &goal, &seen);
-            if left.is_empty() {
-                runner.ledger = Default::default();
-                return Ok(());
-            }
-            Err(Error::new(ErrorKind::Leftovers, "what an earlier process left could not be cleaned")
-                .leaving(left))
-        }
-        Pursuit::Refused(error, _) => Err(error),
-        Pursuit::Deadline(waiting, seen) => {
-            let left = left_behind(runner, &goal, &seen);
-            Err(Error::new(
-                ErrorKind::NotAttached,
-                "no time was left after cleaning up behind an earlier process",
-            )
-            .cause(waiting.join("; "))
-            .leaving(left))
-        }
-        Pursuit::Cancelled => Err(Error::new(ErrorKind::NotAttached, "the connect was interrupted")),
-    }
-}
-
-/// The goal turns into "as it was before" (C1): nothing was handed out, so no data is at stake.
-async fn undo(runner: &mut Runner<'_>, end: Moment, error: Error) -> Error {
-    runner.tell(Event::CleaningUp { reason: error.message.clone() });
-    let back = Detach::of(runner.journal.as_ref(), OnDirty::NothingWritten);
-    let (seen, waiting) = match pursue_stubbornly(runner, &back, end).await {
-        Ok(Pursuit::Done(seen)) => (seen, Vec::new()),
-        Ok(Pursuit::Deadline(waiting, seen)) => (seen, waiting),
-        Ok(Pursuit::Refused(refused, seen)) => (seen, vec![refused.to_string()]),
-        Ok(Pursuit::Cancelled) => (Seen::default(), Vec::new()),
-        Err(failed) => {
-            return error
-                .cause(format!("cleaning up failed: {failed}"))
-                .leaving(vec!["unknown: the host could not be observed".into()]);
-        }
-    };
-    let mut error = error;
-    if runner.journal.as_ref().is_some_and(|journal| journal.lost_write) {
-        error = error.cause(LOST_WRITE);
-    }
-    let left = left_behind(runner, &back, &seen);
-    if left.is_empty() {
-        let given_up = detach::given_up(&runner.found_out(back.clone()), &runner.view(&seen));
-        return match runner.forget() {
-            Ok(()) => error.leaving(given_up),
-            Err(failed) => {
-                error.cause(format!("cleaning up failed: {failed}")).leaving(vec![runner.own_state()])
-            }
-        };
-    }
-    let view = runner.view(&seen);
-    for failure in detach::failures(&view)
-        .into_iter()
-        .chain(waiting.into_iter().map(|w| format!("still waiting for {w}")))
-    {
-        error = error.cause(format!("cleaning up: {failure}"));
-    }
-    error.leaving(left).hint("connect or disconnect the same volume again: it begins with cleaning up")
-}
-
-/// A host that could not be observed once may be observable the next moment, and what was made must not stay for that.
-async fn pursue_stubbornly(runner: &mut Runner<'_>, goal: &Detach, end: Moment) -> Result<Pursuit, Error> {
-    let mut never = Cancel::never();
-    for _ in 0..2 {
-        if let Ok(pursuit) = runner.pursue(Goal::Detach(goal.clone()), end, &mut never).await {
-            return Ok(pursuit);
-        }
-        runner.pause(Duration::from_millis(200)).await;
-    }
-    runner.pursue(Goal::Detach(goal.clone()), end, &mut never).await
-}
-
-fn left_behind(runner: &Runner<'_>, goal: &Detach, seen: &Seen) -> Vec<String> {
-    detach::leftovers(&runner.found_out(goal.clone()), &runner.view(seen))
+pub(crate) fn interrupted() -> Error {
+    Error::new(ErrorKind::NotAttached, "the connect was interrupted")
 }
 
 fn out_of_time(limit: Duration, waiting: Vec<String>) -> Error {
@@ -279,9 +192,6 @@ fn out_of_time(limit: Duration, waiting: Vec<String>) -> Error {
     }
     error
 }
-
-/// Of an attachment before this one.
-const LOST_WRITE: &str = "a write to this volume was lost when it was last detached, and that disconnect ended before it could say so";
 
 /// The attachment is whole: written down, then handed out.
 fn hand_out(
@@ -359,7 +269,15 @@ fn report(runner: &Runner<'_>, goal: &Attach, view: &View<'_>, changed: bool) ->
             .push("open-iscsi is older than 2.0.875: each session brings in every LUN of its target".into());
     }
     if !failed_paths.is_empty() {
-        warnings.push(format!("{} of {} paths are missing", failed_paths.len(), goal.paths.len()));
+        warnings.push(format!("{} of {} paths do not work", failed_paths.len(), goal.paths.len()));
+    }
+    // What is attached is returned as it is (C16), also with fewer paths than were asked for (B1).
+    let working = paths.iter().filter(|path| path.state == PathState::Active).count();
+    if goal.live && goal.multipath && working < goal.least() {
+        let least = goal.least();
+        warnings.push(format!(
+            "only {working} of the {least} paths asked for work: it was attached before, and was left as it is"
+        ));
     }
     Ok(Connected {
         schema: SCHEMA,

@@ -45,7 +45,12 @@ pub async fn disconnect(
 ) -> Result<Disconnected, Error> {
     let end = host.now() + options.deadline;
     let Some(target) = resolve(host, which)? else { return Ok(unchanged()) };
-    let _locks = lock_volume(host, &target.paths, end, ErrorKind::Refused, observer).await?;
+    let Some(_locks) =
+        lock_volume(host, &target.paths, end, ErrorKind::Refused, observer, &mut cancel).await?
+    else {
+        return Err(Error::new(ErrorKind::Refused, "the disconnect was interrupted")
+            .hint("it had not begun: nothing was touched"));
+    };
     // Read again under the lock: whoever held it may have detached the volume.
     let journal = journal::find(host, &target.paths)?;
     let id = journal.as_ref().map_or_else(|| journal::id_of(&target.paths), |found| found.id.clone());

@@ -73,10 +73,10 @@ impl Error {
         self
     }
 
-    /// With leftovers: they outrank every other kind but a bug of ours and bad input.
+    /// With leftovers: they outrank every other kind but bad input, which touches nothing.
     #[must_use]
     pub fn leaving(mut self, leftovers: Vec<String>) -> Self {
-        if !leftovers.is_empty() && !matches!(self.kind, ErrorKind::Internal | ErrorKind::Input) {
+        if !leftovers.is_empty() && self.kind != ErrorKind::Input {
             self.kind = ErrorKind::Leftovers;
         }
         self.leftovers.extend(leftovers);

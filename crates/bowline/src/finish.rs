@@ -39,7 +39,10 @@ pub async fn finish(
 ) -> Result<Finished, Error> {
     let end = host.now() + deadline;
     let Some(found) = journal::load(host, id)? else { return Ok(Finished::GaveWay) };
-    let _locks = lock_volume(host, &found.paths, end, ErrorKind::NotAttached, observer).await?;
+    let busy = ErrorKind::NotAttached;
+    let Some(_locks) = lock_volume(host, &found.paths, end, busy, observer, &mut cancel).await? else {
+        return Ok(Finished::GaveWay);
+    };
     // Read again under the locks: it may have been detached meanwhile.
     let attached =
         journal::load(host, id)?.filter(|journal| journal.phase == Phase::Attached && journal.multipath);

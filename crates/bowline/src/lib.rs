@@ -34,6 +34,7 @@ pub mod report;
 pub mod run;
 mod sabotage;
 pub mod topology;
+mod undo;
 
 pub use cancel::{Cancel, Canceller};
 pub use connect::connect;
@@ -47,3 +48,4 @@ pub use policy::{ConnectOptions, DisconnectOptions, OnDirty};
 pub use report::{Connected, Disconnected, Outcome};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{Rule, Sabotage, switch, take_met};
+pub use undo::undo_connect;

@@ -48,6 +48,16 @@ pub struct Attach {
     pub deadline: Moment,
 }
 
+impl Attach {
+    /// So many paths must work; there are no more than these.
+    pub(crate) fn least(&self) -> usize {
+        match self.enough {
+            Enough::Quorum { paths, .. } => paths.min(self.paths.len()),
+            Enough::All => 0,
+        }
+    }
+}
+
 /// When enough paths are in the map to hand it out (B1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enough {
@@ -263,7 +273,11 @@ pub fn missing(goal: &Attach, view: &View<'_>) -> Vec<Missing> {
             Progress::Present(device) => {
                 let (map, block) = (view.topology.map.as_ref()?, device.block()?);
                 match map.has(block.number) {
-                    true => return None,
+                    true if map.is_active(block.number) => return None,
+                    // multipathd takes it back by itself once it answers again.
+                    true => {
+                        (format!("{} is in the map, but the kernel does not use it now", block.name), false)
+                    }
                     false if device.given_up() => {
                         (format!("{} cannot be used: {}", block.name, multipath::GIVEN_UP), true)
                     }

@@ -30,6 +30,8 @@ pub struct State {
     pub lands: Option<u8>,
     /// The calls of these numbers fail.
     pub fail_at: BTreeSet<usize>,
+    /// The call of this number ends in a bug of ours.
+    pub panic_at: Option<usize>,
     pub calls: usize,
     pub stored: BTreeMap<String, Vec<u8>>,
     /// Every program, question and write, in order.
@@ -103,6 +105,11 @@ impl FakeHost {
     fn call(&self) -> io::Result<()> {
         let mut state = self.state();
         state.calls += 1;
+        if state.panic_at == Some(state.calls) {
+            drop(state);
+            // Without a word on standard error for each.
+            std::panic::resume_unwind(Box::new("a bug"));
+        }
         match state.fail_at.contains(&state.calls) {
             true => Err(io::Error::other("made to fail")),
             false => Ok(()),

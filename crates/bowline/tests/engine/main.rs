@@ -1,6 +1,7 @@
 //! The loop and the verbs on a fake host in virtual time: what they do in which order, and that whatever call
 //! fails, the host ends as it was or what is left is named.
 
+mod bugs;
 mod executor;
 mod host;
 mod model;
@@ -9,15 +10,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bowline::event::{Observer, Silent};
+use bowline::report::PathState;
 use bowline::{
     Cancel, Canceller, ConnectOptions, Connected, Connection, DisconnectOptions, Disconnected, Error,
-    ErrorKind, Event, Outcome, Which, connect, disconnect,
+    ErrorKind, Event, Outcome, Which, connect, disconnect, undo_connect,
 };
 use serde_json::json;
 
 use crate::executor::run;
 use crate::host::FakeHost;
-use crate::model::{IQN, Model};
+use crate::model::{IQN, Model, disk_name};
 
 const SECRET: &str = "open-sesame-42";
 
@@ -105,6 +107,50 @@ fn c16_d15_twice_is_once() {
     assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
     assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Unchanged);
     nothing_wrong(&host);
+}
+
+/// C16, B1: what is attached is returned as it is, also where fewer paths work than are asked for now; that is said, and each named.
+#[test]
+fn c16_b1_what_is_attached_with_too_few_paths_is_returned_and_says_so() {
+    let again = |hurt: fn(&mut Model)| {
+        let host = FakeHost::default();
+        attach(&host, &[1, 2, 3]).unwrap();
+        hurt(&mut host.state().model);
+        let model = host.state().model.clone();
+        let options = ConnectOptions { min_paths: Some(2), ..ConnectOptions::default() };
+        let connection = connection(&[1, 2, 3]);
+        let answer = run(&host, connect(&host, &connection, &options, &Silent, Cancel::never())).unwrap();
+        assert!(!answer.changed && answer.map.is_some());
+        assert_eq!(host.state().model, model);
+        nothing_wrong(&host);
+        answer
+    };
+    let failed = |answer: &Connected| -> Vec<String> {
+        answer.failed_paths.iter().map(|path| format!("{} {}", path.portal, path.reason)).collect()
+    };
+    let too_few =
+        |found: &Connected| found.warnings.iter().any(|warning| warning.starts_with("only 1 of the 2"));
+
+    let down = again(|model| model.down.extend([2, 3]));
+    let states: Vec<PathState> = down.paths.iter().map(|path| path.state).collect();
+    assert_eq!(states, [PathState::Active, PathState::Failed, PathState::Failed]);
+    let unused =
+        |n| format!("10.0.0.{n}:3260 {} is in the map, but the kernel does not use it now", disk_name(n));
+    assert_eq!(failed(&down), [unused(2), unused(3)]);
+    assert!(too_few(&down) && !down.unfinished, "{:?}", down.warnings);
+
+    let gone = again(|model| {
+        for paths in [&mut model.sessions, &mut model.disks].into_iter().chain(&mut model.map) {
+            paths.retain(|n| *n == 1);
+        }
+    });
+    assert_eq!((gone.paths.len(), gone.failed_paths.len()), (1, 2));
+    let named = failed(&gone);
+    assert!(named[0].starts_with("10.0.0.2:3260 not there yet"), "{named:?}");
+    assert!(too_few(&gone), "{:?}", gone.warnings);
+
+    let enough = again(|model| model.down.extend([3]));
+    assert_eq!(enough.warnings, ["1 of 3 paths do not work"]);
 }
 
 /// C1, D9: after a reboot a volume is attached on file, and nothing of it is there but node records and the line of the wwids file.
@@ -216,6 +262,66 @@ fn c1_a_connect_that_is_interrupted_anywhere_leaves_nothing() {
         nothing_wrong(&host);
     }
     assert!(interrupted >= 8, "only {interrupted} were interrupted");
+}
+
+/// B7, C1: a verb that only waits for another one is interrupted at once, and has touched nothing.
+#[test]
+fn b7_c1_a_verb_that_waits_for_the_volume_is_interrupted_at_once() {
+    let hold = |host: &FakeHost| {
+        let lock = "volume-".to_owned() + &bowline::journal::digest(&format!("{IQN} 1"));
+        run(host, bowline_host::Host::lock(host, &lock, Duration::ZERO)).unwrap()
+    };
+    let watched = |host: &FakeHost| {
+        let canceller = Canceller::default();
+        let cancel = canceller.listener();
+        let held = hold(host);
+        // The first event is that it waits.
+        (held, Notes { seen: Mutex::default(), stop: Some((1, canceller)) }, cancel)
+    };
+    let waited = |notes: Notes| {
+        let seen = notes.seen.into_inner().unwrap();
+        assert!(matches!(&*seen, [Event::WaitingForLock { .. }]), "{seen:?}");
+    };
+    let now = |host: &FakeHost| bowline_host::Host::now(host);
+    let soon = Duration::from_secs(1);
+
+    let host = FakeHost::default();
+    let (_held, notes, cancel) = watched(&host);
+    let began = now(&host);
+    let error = attach_watched(&host, &[1, 2], &notes, cancel).unwrap_err();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::NotAttached, "the connect was interrupted"));
+    assert!(now(&host).since(began) < soon);
+    waited(notes);
+    assert_eq!(host.state().model, Model::default());
+    assert!(host.state().stored.is_empty());
+
+    let host = FakeHost::default();
+    attach(&host, &[1, 2]).unwrap();
+    let as_it_was = |host: &FakeHost| {
+        let state = host.state();
+        (state.model.clone(), state.stored.clone())
+    };
+    let before = as_it_was(&host);
+    let (held, notes, cancel) = watched(&host);
+    let which = Which::Connection(Box::new(connection(&[1, 2])));
+    let options = DisconnectOptions::default();
+    let began = now(&host);
+    let error = run(&host, disconnect(&host, &which, &options, &notes, cancel)).unwrap_err();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::Refused, "the disconnect was interrupted"));
+    assert!(now(&host).since(began) < soon);
+    waited(notes);
+    assert_eq!(as_it_was(&host), before);
+
+    drop(held);
+    let (held, notes, cancel) = watched(&host);
+    let id = bowline::journal::id_of(&connection(&[1, 2]).paths);
+    let began = now(&host);
+    let finished = run(&host, bowline::finish(&host, &id, Duration::from_secs(60), &notes, cancel));
+    assert_eq!(finished, Ok(bowline::Finished::GaveWay));
+    assert!(now(&host).since(began) < soon);
+    drop(held);
+    assert_eq!(detach(&host, &[1, 2]).unwrap().outcome, Outcome::Clean);
+    nothing_wrong(&host);
 }
 
 /// C1, D9: every single call of the seam fails once.
@@ -415,6 +521,8 @@ fn the_verbs_can_change_threads() {
     let which = Which::Connection(Box::new(connection.clone()));
     let (attach, detach) = (ConnectOptions::default(), DisconnectOptions::default());
     changes_threads(connect(&host, &connection, &attach, &Silent, Cancel::never()));
+    let bug = Error::new(ErrorKind::Internal, "a bug");
+    changes_threads(undo_connect(&host, &connection, bug, Duration::ZERO, Duration::ZERO, &Silent));
     changes_threads(disconnect(&host, &which, &detach, &Silent, Cancel::never()));
     changes_threads(bowline::finish(&host, "bl-1", Duration::ZERO, &Silent, Cancel::never()));
 }

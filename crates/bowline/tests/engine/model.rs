@@ -26,6 +26,8 @@ pub struct Model {
     pub disks: BTreeSet<u8>,
     /// Below which sessions others have scanned for LUN 9 of the target.
     pub strangers: BTreeSet<u8>,
+    /// Disks that the kernel does not use in the map.
+    pub down: BTreeSet<u8>,
     /// The paths of the volume's map.
     pub map: Option<BTreeSet<u8>>,
     pub wwid_on_file: bool,
@@ -115,7 +117,9 @@ impl Model {
     /// What device-mapper says of the map.
     pub fn dm(&self) -> Option<DmDevice> {
         let paths = self.map.as_ref()?;
-        let each: Vec<String> = paths.iter().map(|n| format!("8:{} A 0", 16 * u32::from(*n))).collect();
+        let state = |n| if self.down.contains(n) { "F" } else { "A" };
+        let each: Vec<String> =
+            paths.iter().map(|n| format!("8:{} {} 0", 16 * u32::from(*n), state(n))).collect();
         let status = format!("0 2097152 multipath 2 0 0 0 1 1 A 0 {} 0 {}", paths.len(), each.join(" "));
         Some(DmDevice {
             name: "mpatha".into(),

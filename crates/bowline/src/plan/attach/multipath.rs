@@ -111,13 +111,7 @@ fn active(progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> usize {
 
 /// No path can be added any more, or there is no time: what is there must be enough.
 fn settled(goal: &Attach, progress: &[(&WantedPath, Progress<'_>)], view: &View<'_>) -> Decision {
-    let (there, wanted) = (
-        active(progress, view),
-        match goal.enough {
-            Enough::Quorum { paths, .. } => paths.min(goal.paths.len()),
-            Enough::All => 0,
-        },
-    );
+    let (there, wanted) = (active(progress, view), goal.least());
     if there >= wanted {
         return Decision::Done;
     }
