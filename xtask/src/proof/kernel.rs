@@ -70,7 +70,7 @@ impl Kernel {
     pub(super) fn why_not(&self, id: &str) -> String {
         let ending = |case: &RealCase| {
             let what = match case.passed {
-                Some(true) => "has passed with older sources only",
+                Some(true) => "has passed with older or uncommitted sources only",
                 Some(false) => "failed",
                 None => "has not run",
             };
@@ -125,7 +125,8 @@ fn told(campaign: &str, lines: Vec<Line>, cases: &[String], now: &dyn Fn(&str) -
         "`make soak`, {campaign}: {passed} of {} passed{}{}{}.\n",
         cases.len(),
         named("failed", &|line| line.is_some_and(|line| !line.passed)),
-        named("passed with older sources", &|line| line.is_some_and(|line| line.passed && !is_now(line))),
+        named("passed with older or uncommitted sources", &|line| line
+            .is_some_and(|line| line.passed && !is_now(line))),
         named("not run", &|line| line.is_none()),
     )
 }
@@ -160,7 +161,10 @@ mod tests {
         assert_eq!(kernel(&[line(false)]).why_not("C1"), "case smoke failed");
         let older = [Line { sources: Some("then".into()), ..line(true) }];
         assert_eq!(kernel(&older).passed("C1").count(), 0);
-        assert_eq!(kernel(&older).why_not("C1"), "case smoke has passed with older sources only");
+        assert_eq!(
+            kernel(&older).why_not("C1"),
+            "case smoke has passed with older or uncommitted sources only"
+        );
         assert_eq!(kernel(&[]).why_not("C2"), "case smoke has not run");
         assert_eq!(kernel(&[]).why_not("C9"), "no case names it");
     }
@@ -170,7 +174,7 @@ mod tests {
     fn changed_sources_are_never_those_of_now() {
         let smoke = lab::all_cases().unwrap().into_iter().find(|case| case.name == "smoke").unwrap();
         let unknown = [Line { sources: None, ..line(true) }];
-        let text = "`make soak`, all: 0 of 1 passed; passed with older sources: smoke.\n";
+        let text = "`make soak`, all: 0 of 1 passed; passed with older or uncommitted sources: smoke.\n";
         assert_eq!(told("all", unknown.to_vec(), &["smoke".to_owned()], &|_| None), text);
         assert!(joined(smoke, &unknown, &|_| None).older);
     }
@@ -184,7 +188,7 @@ mod tests {
         assert_eq!(told(&[line(true)]), "`make soak`, all: 1 of 2 passed; not run: force.\n");
         assert_eq!(told(&[line(false)]), "`make soak`, all: 0 of 2 passed; failed: smoke; not run: force.\n");
         let older = Line { sources: Some("then".into()), ..line(true) };
-        let text = "`make soak`, all: 0 of 2 passed; passed with older sources: smoke; not run: force.\n";
+        let text = "`make soak`, all: 0 of 2 passed; passed with older or uncommitted sources: smoke; not run: force.\n";
         assert_eq!(told(&[older]), text);
     }
 }
