@@ -9,8 +9,6 @@ use crate::lab::{self, Case, Line};
 
 /// What `make test` writes.
 const SHORT: &str = "target/proof/lab.json";
-/// What `make soak` writes of the long cases in the same guest.
-const SOAK: &str = "target/proof/lab-soak.json";
 
 /// A case, and whether it passed; `None` when it has not run.
 #[derive(Debug)]
@@ -32,7 +30,9 @@ pub(super) struct Kernel {
     pub(super) ran: bool,
     /// A line on each campaign of `make soak`.
     pub(super) elsewhere: Vec<String>,
-    /// The cases that failed, wherever they ran.
+    /// Whether every case of every campaign has passed with what is there now.
+    pub(super) whole: bool,
+    /// The cases that failed with what is there now, wherever they ran.
     pub(super) failed: BTreeSet<String>,
 }
 
@@ -40,20 +40,22 @@ impl Kernel {
     /// Reads headers and results below the repository.
     pub(super) fn read(repo: &Path) -> Result<Self, Failure> {
         let results = |file: &str| lab::results_of(&repo.join(file));
-        let (short, soak) = (results(SHORT)?, results(SOAK)?);
+        // The long cases in the same guest are the first campaign.
+        let (short, soak) = (results(SHORT)?, results(&lab::CAMPAIGNS[0].file())?);
         let ran = short.is_some();
-        let mut failed = failures(short.as_deref().unwrap_or_default(), "`make test`");
-        let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
         let sources = lab::Sources::read(repo);
-        let now = |case: &str| sources.as_ref()?.of(case);
+        let now = |case: &str| Some(sources.as_ref()?.of(case));
+        let mut failed = failures(short.as_deref().unwrap_or_default(), "`make test`", &now);
+        let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
         let cases = lab::all_cases()?.into_iter().map(|case| joined(case, &lines, &now)).collect();
-        let mut elsewhere = Vec::new();
+        let (mut elsewhere, mut whole) = (Vec::new(), true);
         for campaign in &lab::CAMPAIGNS {
-            let lines = results(&campaign.file())?;
-            failed.extend(failures(lines.as_deref().unwrap_or_default(), campaign.name));
-            elsewhere.push(told(campaign.name, lines.unwrap_or_default(), &campaign.cases()?, &now));
+            let (lines, meant) = (results(&campaign.file())?.unwrap_or_default(), campaign.cases()?);
+            failed.extend(failures(&lines, campaign.name, &now));
+            whole &= passed_now(&lines, &meant, &now) == meant.len();
+            elsewhere.push(told(campaign.name, lines, &meant, &now));
         }
-        Ok(Self { cases, ran, elsewhere, failed })
+        Ok(Self { cases, ran, elsewhere, whole, failed })
     }
 
     /// The cases that prove it and passed, with what is there now.
@@ -70,7 +72,7 @@ impl Kernel {
     pub(super) fn why_not(&self, id: &str) -> String {
         let ending = |case: &RealCase| {
             let what = match case.passed {
-                Some(true) => "has passed with older or uncommitted sources only",
+                Some(true) => "has passed with older sources only",
                 Some(false) => "failed",
                 None => "has not run",
             };
@@ -99,14 +101,22 @@ fn joined(case: Case, lines: &[Line], now: &dyn Fn(&str) -> Option<String>) -> R
     RealCase { name: case.name, proves, soak: case.soak, passed: line.map(|line| line.passed), older }
 }
 
-/// Whether it ran with the sources that are there now. Nobody knows which they were where files had been changed since the last commit.
+/// Whether it ran with the sources that are there now, committed or not. (Where git cannot tell, as in an unpacked archive, what ran there is
+/// believed.)
 fn is_now(line: &Line, now: &dyn Fn(&str) -> Option<String>) -> bool {
-    line.sources.is_some() && line.sources == now(&line.case)
+    line.sources == now(&line.case)
 }
 
-fn failures(lines: &[Line], campaign: &str) -> BTreeSet<String> {
-    let failed = lines.iter().filter(|line| !line.passed);
+fn failures(lines: &[Line], campaign: &str, now: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let failed = lines.iter().filter(|line| !line.passed && is_now(line, now));
     failed.map(|line| format!("{} of {campaign}", line.case)).collect()
+}
+
+/// How many of these cases have passed with what is there now.
+fn passed_now(lines: &[Line], cases: &[String], now: &dyn Fn(&str) -> Option<String>) -> usize {
+    let passed =
+        |name: &&String| lines.iter().any(|line| line.case == **name && line.passed && is_now(line, now));
+    cases.iter().filter(passed).count()
 }
 
 /// How a campaign of such cases went, in a line: what has not run, or ran with other sources than there are now, has not passed.
@@ -120,13 +130,13 @@ fn told(campaign: &str, lines: Vec<Line>, cases: &[String], now: &dyn Fn(&str) -
         let names: Vec<&str> = cases.iter().filter(|name| which(of(name))).map(String::as_str).collect();
         if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
     };
-    let passed = cases.iter().filter(|name| of(name).is_some_and(|line| line.passed && is_now(line))).count();
+    let passed = passed_now(&lines, cases, now);
     format!(
-        "`make soak`, {campaign}: {passed} of {} passed{}{}{}.\n",
+        "`make soak`, {campaign}: {passed} of {} passed{}{}{}{}.\n",
         cases.len(),
-        named("failed", &|line| line.is_some_and(|line| !line.passed)),
-        named("passed with older or uncommitted sources", &|line| line
-            .is_some_and(|line| line.passed && !is_now(line))),
+        named("failed", &|line| line.is_some_and(|line| !line.passed && is_now(line))),
+        named("failed with older sources", &|line| line.is_some_and(|line| !line.passed && !is_now(line))),
+        named("passed with older sources", &|line| line.is_some_and(|line| line.passed && !is_now(line))),
         named("not run", &|line| line.is_none()),
     )
 }
@@ -161,22 +171,9 @@ mod tests {
         assert_eq!(kernel(&[line(false)]).why_not("C1"), "case smoke failed");
         let older = [Line { sources: Some("then".into()), ..line(true) }];
         assert_eq!(kernel(&older).passed("C1").count(), 0);
-        assert_eq!(
-            kernel(&older).why_not("C1"),
-            "case smoke has passed with older or uncommitted sources only"
-        );
+        assert_eq!(kernel(&older).why_not("C1"), "case smoke has passed with older sources only");
         assert_eq!(kernel(&[]).why_not("C2"), "case smoke has not run");
         assert_eq!(kernel(&[]).why_not("C9"), "no case names it");
-    }
-
-    /// Neither what ran nor what is there now is a commit: the two may differ.
-    #[test]
-    fn changed_sources_are_never_those_of_now() {
-        let smoke = lab::all_cases().unwrap().into_iter().find(|case| case.name == "smoke").unwrap();
-        let unknown = [Line { sources: None, ..line(true) }];
-        let text = "`make soak`, all: 0 of 1 passed; passed with older or uncommitted sources: smoke.\n";
-        assert_eq!(told("all", unknown.to_vec(), &["smoke".to_owned()], &|_| None), text);
-        assert!(joined(smoke, &unknown, &|_| None).older);
     }
 
     #[test]
@@ -184,11 +181,11 @@ mod tests {
         let (cases, now) = (["smoke".to_owned(), "force".to_owned()], |_: &str| Some("now".to_owned()));
         let told = |lines: &[Line]| told("all", lines.to_vec(), &cases, &now);
         assert_eq!(told(&[]), "`make soak`, all: not run.\n");
-        assert_eq!(failures(&[line(true), line(false)], "a run"), ["smoke of a run".to_owned()].into());
+        assert_eq!(failures(&[line(true), line(false)], "a run", &now), ["smoke of a run".to_owned()].into());
         assert_eq!(told(&[line(true)]), "`make soak`, all: 1 of 2 passed; not run: force.\n");
         assert_eq!(told(&[line(false)]), "`make soak`, all: 0 of 2 passed; failed: smoke; not run: force.\n");
         let older = Line { sources: Some("then".into()), ..line(true) };
-        let text = "`make soak`, all: 0 of 2 passed; passed with older or uncommitted sources: smoke; not run: force.\n";
+        let text = "`make soak`, all: 0 of 2 passed; passed with older sources: smoke; not run: force.\n";
         assert_eq!(told(&[older]), text);
     }
 }
