@@ -16,6 +16,7 @@ begin disconnect 1 --deadline 90s
 ended 90
 [ "$code" = 4 ] || fail "expected exit code 4, saw $code"
 expect_json '[.error.leftovers[] | select(startswith("session"))] | length == 4'
+names_what_is_left
 expect_host '.maps == [] and .scsi_devices == []'
 lab start iscsid
 disconnect 1

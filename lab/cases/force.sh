@@ -39,6 +39,7 @@ expect_json "any(.error.causes[]; contains(\"process $user (sleep)\"))"
 expect_exit 4 disconnect 1 --force
 expect_json ".error.leftovers | length == 1 and (.[0] | contains(\"$map\"))"
 expect_host '.sessions == [] and .scsi_devices == [] and .node_records == []'
+names_what_is_left
 
 step "with ignore-errors that is a success that names it"
 disconnect 1 --force --ignore-errors

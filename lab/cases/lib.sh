@@ -279,19 +279,35 @@ nowhere() { # PLACE…
     [ -z "$found" ] || fail "a secret is in $found"
 }
 
-# Of every kind that is on the host, the leftovers of the last answer name one. What bowline still has to say of it is in its own state.
+# Everything that is on the host is named by the leftovers of the last answer, one line each, and nothing else is (D9). A link that leads
+# to something goes with it; the file of an attachment stays as long as something of it does; of a claim, or of a login that is under way,
+# the session or the record is named. What nobody can name must not be there.
 names_what_is_left() {
-    local seen kind word
-    seen=$({ lab leftovers || :; })
-    while read -r kind word; do
-        jq -e ".$kind == []" <<<"$seen" >/dev/null || expect_json "any(.error.leftovers[]; test(\"$word\"))"
-    done <<'KINDS'
-sessions ^session
-scsi_devices ^SCSI
-maps ^multipath
-node_records ^node
-wwids ^wwids
-KINDS
+    local seen dead claims wrong
+    seen=$(host .)
+    claims=$({ cat /var/lib/bowline/claims/* 2>/dev/null || :; } | jq -s .)
+    dead=$(jq -r '.dev_links[]' <<<"$seen" | while read -r link; do [ -e "$link" ] || echo "$link"; done)
+    wrong=$(jq -r --argjson seen "$seen" --arg dead "$dead" --argjson claims "$claims" '
+        .error.leftovers as $named
+        | [$named[] | select(test("which is (on its way out|being made)$") | not)] as $there
+        | {
+            sessions: ["^session [0-9]+ to iqn\\.", $seen.sessions],
+            scsi_devices: ["^SCSI device ", $seen.scsi_devices],
+            maps: ["^(multipath map|partition map|logical volume|block device) ", $seen.maps],
+            node_records: ["^node record of iqn\\.", $seen.node_records],
+            wwids: ["^wwids entry ", $seen.wwids],
+            links: ["^link /dev/", ($dead | split("\n"))]
+        } as $kinds
+        | ($kinds | to_entries[] | .value[0] as $word | [$there[] | select(test($word))] as $lines
+            | select(($lines | length) != (.value[1] | length)) | "\(.key): \(.value[1]), named: \($lines)"),
+        ($named[] | select(. as $line | [$kinds[][0], "^bowline.s own (claim on|state of attachment) "] | any(. as $word | $line | test($word)) | not)
+            | "of no known kind: \(.)"),
+        ($claims[].endpoint | select("\(.iqn) at \(.portal)" as $at | $named | any(endswith($at) or contains($at + ",")) | not) | "claim: \(.)"),
+        ($seen.connecting[] | select(" at \(.)" as $at | $named | any(endswith($at) or contains($at + ",")) | not) | "connecting: \(.)"),
+        ($seen | select((.attachments | length) > 1) | "attachments: \(.attachments)"),
+        ($seen | {processes, temporary, discovery_records} | to_entries[] | select(.value != []) | "\(.key): \(.value)")
+    ' "$answer")
+    [ -z "$wrong" ] || fail "what is left and what is named differ: $wrong; named: $(jq -c .error.leftovers "$answer"), seen: $(jq -c . <<<"$seen")"
 }
 
 # Volume N as new, now and when the case ends: nothing may be made of what an earlier case has left on it. (LVM keeps in

@@ -57,6 +57,7 @@ at_end kill -CONT "$multipathd"
 # That multipathd was asked to remove the map cannot be taken back.
 expect_exit 4 disconnect 1 --deadline 60s
 expect_json 'any(.error.leftovers[]; startswith("multipath map"))'
+names_what_is_left
 ! reads || fail "udev still reads $device"
 kill -CONT "$multipathd"
 lab heal

@@ -28,9 +28,13 @@ use self::results::Results;
 use super::steps::Steps;
 use super::{Ready, Stop, Suite, repository};
 
-/// Where the results are written, for `cargo xtask proof`: `lab.json`; and beside it, in a folder of that name,
-/// everything that a case printed. Of a run of other cases, or in another guest than they ask for, the name says so.
-const RESULTS: &str = "target/proof/lab";
+/// What results are called: `lab`; of a run of other cases, or in another guest than they ask for, the name says so.
+const RESULTS: &str = "lab";
+/// Where everything that a case printed is written, in a folder of that name; and the results of the short cases.
+const HERE: &str = "target/proof";
+/// Where the results of the long campaigns are written. They take hours, and are kept with the repository: each names the sources that
+/// it ran with, so that nobody can take an older one for what is there now, and whoever goes on need not begin anew.
+const KEPT: &str = "docs/soak";
 
 /// Which cases
 #[derive(Args)]
@@ -98,6 +102,12 @@ fn results_of(suite: Option<Suite>, target: Option<Target>, soak: bool) -> Strin
     words.fold(RESULTS.to_owned(), |name, word| format!("{name}-{word}"))
 }
 
+/// Where such results are, below the repository.
+fn file_of(name: &str) -> String {
+    let folder = if name == RESULTS { HERE } else { KEPT };
+    format!("{folder}/{name}.json")
+}
+
 /// Every case there is.
 pub fn all() -> Result<Vec<Case>, Failure> {
     header::read_all(&repository().join("lab/cases"))
@@ -115,10 +125,10 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
         return Ok(0);
     }
     let name = args.results();
-    let logs = repo.join(&name);
+    let logs = repo.join(HERE).join(&name);
     fs::create_dir_all(&logs).context(|| format!("cannot make {}", logs.display()))?;
     // Some of the cases are no proof of the whole.
-    let file = args.names.is_empty().then(|| repo.join(format!("{name}.json")));
+    let file = args.names.is_empty().then(|| repo.join(file_of(&name)));
     let results = Results::begin(&repo, file, args.resume)?;
     let all = cases.len();
     cases.retain(|case| !results.has(&case.name));
@@ -126,7 +136,7 @@ pub(super) fn main(args: &CasesArgs) -> Result<u8, Stop> {
         println!("lab: {} of {all} cases have passed with the same sources", all - cases.len());
     }
     let results = run(&cases, args.jobs.get(), &logs, results)?;
-    println!("lab: {} of {all} cases passed; their output is in {name}", results.passed());
+    println!("lab: {} of {all} cases passed; their output is in {HERE}/{name}", results.passed());
     Ok(u8::from(results.passed() != all))
 }
 
@@ -171,10 +181,10 @@ mod tests {
 
     #[test]
     fn another_guest_has_results_of_its_own() {
-        assert_eq!(CasesArgs::of(None, None, false).results(), "target/proof/lab");
-        assert_eq!(CasesArgs::of(None, None, true).results(), "target/proof/lab-soak");
+        assert_eq!(file_of(&CasesArgs::of(None, None, false).results()), "target/proof/lab.json");
+        assert_eq!(file_of(&CasesArgs::of(None, None, true).results()), "docs/soak/lab-soak.json");
         let args = CasesArgs::of(Some(Suite::Trixie), Some(Target::Tgt), true);
-        assert_eq!(args.results(), "target/proof/lab-trixie-tgt-soak");
+        assert_eq!(args.results(), "lab-trixie-tgt-soak");
         let mut case = all().unwrap().remove(0);
         args.change(&mut case);
         assert_eq!(case.shape.suite, Suite::Trixie);

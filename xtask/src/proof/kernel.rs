@@ -9,8 +9,6 @@ use crate::lab::{self, Case, Line};
 
 /// What `make test` writes.
 const SHORT: &str = "target/proof/lab.json";
-/// What `make soak` writes of the long cases in the same guest.
-const SOAK: &str = "target/proof/lab-soak.json";
 
 /// A case, and whether it passed; `None` when it has not run.
 #[derive(Debug)]
@@ -32,7 +30,9 @@ pub(super) struct Kernel {
     pub(super) ran: bool,
     /// A line on each campaign of `make soak`.
     pub(super) elsewhere: Vec<String>,
-    /// The cases that failed, wherever they ran.
+    /// Whether every case of every campaign has passed with what is there now.
+    pub(super) whole: bool,
+    /// The cases that failed with what is there now, wherever they ran.
     pub(super) failed: BTreeSet<String>,
 }
 
@@ -40,20 +40,22 @@ impl Kernel {
     /// Reads headers and results below the repository.
     pub(super) fn read(repo: &Path) -> Result<Self, Failure> {
         let results = |file: &str| lab::results_of(&repo.join(file));
-        let (short, soak) = (results(SHORT)?, results(SOAK)?);
+        // The long cases in the same guest are the first campaign.
+        let (short, soak) = (results(SHORT)?, results(&lab::CAMPAIGNS[0].file())?);
         let ran = short.is_some();
-        let mut failed = failures(short.as_deref().unwrap_or_default(), "`make test`");
-        let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
         let sources = lab::Sources::read(repo);
-        let now = |case: &str| sources.as_ref()?.of(case);
+        let now = |case: &str| Some(sources.as_ref()?.of(case));
+        let mut failed = failures(short.as_deref().unwrap_or_default(), "`make test`", &now);
+        let lines: Vec<Line> = short.into_iter().chain(soak).flatten().collect();
         let cases = lab::all_cases()?.into_iter().map(|case| joined(case, &lines, &now)).collect();
-        let mut elsewhere = Vec::new();
+        let (mut elsewhere, mut whole) = (Vec::new(), true);
         for campaign in &lab::CAMPAIGNS {
-            let lines = results(&campaign.file())?;
-            failed.extend(failures(lines.as_deref().unwrap_or_default(), campaign.name));
-            elsewhere.push(told(campaign.name, lines.unwrap_or_default(), &campaign.cases()?, &now));
+            let (lines, meant) = (results(&campaign.file())?.unwrap_or_default(), campaign.cases()?);
+            failed.extend(failures(&lines, campaign.name, &now));
+            whole &= passed_now(&lines, &meant, &now) == meant.len();
+            elsewhere.push(told(campaign.name, lines, &meant, &now));
         }
-        Ok(Self { cases, ran, elsewhere, failed })
+        Ok(Self { cases, ran, elsewhere, whole, failed })
     }
 
     /// The cases that prove it and passed, with what is there now.
@@ -95,13 +97,26 @@ fn joined(case: Case, lines: &[Line], now: &dyn Fn(&str) -> Option<String>) -> R
         Some(line) => case.proves.into_iter().filter(|id| line.proves.contains(id)).collect(),
         None => case.proves,
     };
-    let older = line.is_some_and(|line| line.sources != now(&case.name));
+    let older = line.is_some_and(|line| !is_now(line, now));
     RealCase { name: case.name, proves, soak: case.soak, passed: line.map(|line| line.passed), older }
 }
 
-fn failures(lines: &[Line], campaign: &str) -> BTreeSet<String> {
-    let failed = lines.iter().filter(|line| !line.passed);
+/// Whether it ran with the sources that are there now, committed or not. (Where git cannot tell, as in an unpacked archive, what ran there is
+/// believed.)
+fn is_now(line: &Line, now: &dyn Fn(&str) -> Option<String>) -> bool {
+    line.sources == now(&line.case)
+}
+
+fn failures(lines: &[Line], campaign: &str, now: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let failed = lines.iter().filter(|line| !line.passed && is_now(line, now));
     failed.map(|line| format!("{} of {campaign}", line.case)).collect()
+}
+
+/// How many of these cases have passed with what is there now.
+fn passed_now(lines: &[Line], cases: &[String], now: &dyn Fn(&str) -> Option<String>) -> usize {
+    let passed =
+        |name: &&String| lines.iter().any(|line| line.case == **name && line.passed && is_now(line, now));
+    cases.iter().filter(passed).count()
 }
 
 /// How a campaign of such cases went, in a line: what has not run, or ran with other sources than there are now, has not passed.
@@ -110,16 +125,17 @@ fn told(campaign: &str, lines: Vec<Line>, cases: &[String], now: &dyn Fn(&str) -
         return format!("`make soak`, {campaign}: not run.\n");
     }
     let of = |name: &String| lines.iter().find(|line| line.case == *name);
-    let is_now = |line: &Line| line.sources == now(&line.case);
+    let is_now = |line: &Line| is_now(line, now);
     let named = |what: &str, which: &dyn Fn(Option<&Line>) -> bool| {
         let names: Vec<&str> = cases.iter().filter(|name| which(of(name))).map(String::as_str).collect();
         if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
     };
-    let passed = cases.iter().filter(|name| of(name).is_some_and(|line| line.passed && is_now(line))).count();
+    let passed = passed_now(&lines, cases, now);
     format!(
-        "`make soak`, {campaign}: {passed} of {} passed{}{}{}.\n",
+        "`make soak`, {campaign}: {passed} of {} passed{}{}{}{}.\n",
         cases.len(),
-        named("failed", &|line| line.is_some_and(|line| !line.passed)),
+        named("failed", &|line| line.is_some_and(|line| !line.passed && is_now(line))),
+        named("failed with older sources", &|line| line.is_some_and(|line| !line.passed && !is_now(line))),
         named("passed with older sources", &|line| line.is_some_and(|line| line.passed && !is_now(line))),
         named("not run", &|line| line.is_none()),
     )
@@ -165,7 +181,7 @@ mod tests {
         let (cases, now) = (["smoke".to_owned(), "force".to_owned()], |_: &str| Some("now".to_owned()));
         let told = |lines: &[Line]| told("all", lines.to_vec(), &cases, &now);
         assert_eq!(told(&[]), "`make soak`, all: not run.\n");
-        assert_eq!(failures(&[line(true), line(false)], "a run"), ["smoke of a run".to_owned()].into());
+        assert_eq!(failures(&[line(true), line(false)], "a run", &now), ["smoke of a run".to_owned()].into());
         assert_eq!(told(&[line(true)]), "`make soak`, all: 1 of 2 passed; not run: force.\n");
         assert_eq!(told(&[line(false)]), "`make soak`, all: 0 of 2 passed; failed: smoke; not run: force.\n");
         let older = Line { sources: Some("then".into()), ..line(true) };

@@ -20,7 +20,7 @@ pub struct Line {
     pub passed: bool,
     /// How long it took.
     pub seconds: f64,
-    /// What it depends on (see [`Sources`]); none where files of that had been changed since the last commit.
+    /// What it depends on (see [`Sources`]); none where git could not tell.
     #[serde(default)]
     pub sources: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Results {
             Some(file) if resume => read(file)?.unwrap_or_default(),
             _ => Vec::new(),
         };
-        let lines = still_true(before, &|case| sources.as_ref()?.of(case));
+        let lines = still_true(before, &|case| Some(sources.as_ref()?.of(case)));
         let results = Self { file, sources, lines };
         results.write()?;
         Ok(results)
@@ -54,7 +54,7 @@ impl Results {
 
     /// One more.
     pub fn add(&mut self, case: &str, proves: &[String], passed: bool, seconds: f64) -> Result<(), Failure> {
-        let sources = self.sources.as_ref().and_then(|sources| sources.of(case));
+        let sources = self.sources.as_ref().map(|sources| sources.of(case));
         let (case, proves) = (case.to_owned(), proves.to_vec());
         self.lines.push(Line { case, proves, passed, seconds, sources });
         self.lines.sort_by(|a, b| a.case.cmp(&b.case));
@@ -70,7 +70,10 @@ impl Results {
         let Some(file) = &self.file else { return Ok(()) };
         let text =
             serde_json::to_string_pretty(&self.lines).context(|| "cannot write the results as JSON")?;
-        fs::write(file, text + "\n").context(|| format!("cannot write {}", file.display()))
+        let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| fs::write(file, text + "\n"))
+            .context(|| format!("cannot write {}", file.display()))
     }
 }
 

@@ -45,7 +45,7 @@ impl Campaign {
 
     /// Below the repository: what `cargo xtask proof` reads.
     pub fn file(&self) -> String {
-        format!("{}.json", super::results_of(self.suite, self.target, self.soak))
+        super::file_of(&super::results_of(self.suite, self.target, self.soak))
     }
 }
 
