@@ -10,16 +10,12 @@
 
 # Two portals have every step that four have, in half of the time.
 file=$(connection 1 --portals 1,2)
-# The command has one thread, so its calls are counted in one row for each kind. Not among them: what is written to a file before
-# it is renamed or linked to its name, which nobody reads before; and the folders of its own, which the first connect makes.
-calls=clone,clone3,vfork,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,pwrite64
-calls+=,connect,sendto,sendmsg,sendmmsg,shutdown
 # What is sent, and to whom, by verb: should it be sent by another call one day, this case has to hear of it.
 declare -A sends=([connect]='host[0-9]+/scan' [disconnect]='del map .*device/delete')
 
 # The kinds of calls that a verb makes, and how many.
 kinds() { # VERB
-    strace -qq -s 100 -o /tmp/trace -e "trace=$calls" -e signal=none \
+    strace -qq -s 100 -o /tmp/trace -e "trace=$changing_calls" -e signal=none \
         bowline "$1" "$file" --json --progress none >"$answer" || fail "$1: $(cat "$answer")"
     grep -E '^send' /tmp/trace >&2
     grep -E '^send' /tmp/trace | tr '\n' ' ' | grep -qE "${sends[$1]}" || fail "expected ${sends[$1]} to be sent"

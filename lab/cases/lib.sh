@@ -216,6 +216,28 @@ ended() {
         fail "expected the end by $1 s, saw it after $took ms, in which the guest stood still for $stalled ms after that"
 }
 
+# What a verb has told of in /tmp/events, step by step, a line each: EVENT K, the K-th of that name. A step that is tried again is told of
+# once more, and is the same step.
+steps_told() { jq -c 'del(.schema, .at)' /tmp/events | awk '!told[$0]++' | jq -r .event | awk '{ print $1, ++told[$1] }'; }
+# Reads from descriptor 3 what a verb tells of until such a step; false when it ended before.
+comes_to() { # EVENT K
+    local event=$1 k=$2 what
+    local -A steps=()
+    while read -r line <&3; do
+        # Without the time, as above.
+        what=${line#*,\"event\":}
+        [[ $what == "\"$event\""* ]] || continue
+        steps[$what]=1
+        [ ${#steps[@]} -lt "$k" ] || return 0
+    done
+    return 1
+}
+# The calls by which the command changes the host or has it changed. It has one thread, so they are counted in one row for each kind. Not
+# among them: what is written to a file before it is renamed or linked to its name, which nobody reads before; and the folders of its
+# own, which the first connect makes.
+changing_calls=clone,clone3,vfork,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,pwrite64
+changing_calls+=,connect,sendto,sendmsg,sendmmsg,shutdown
+
 # What a verb that met with trouble may say (by `begin` and `ended`), and that it is so: the volume is attached and can
 # be read; or it is not and nothing is left; or it is as it was; or what is left is named. It has so many $paths (4)
 # and $maps (1).
