@@ -40,6 +40,8 @@ expect_json ".changed == false and .wwid == \"$(wwid 1)\""
 wait_until 30 "the finisher ended" no_finisher
 active 4 || fail "expected the four paths, saw $(dmsetup status "$map")"
 expect_host '.maps | length == 1'
+bowline inspect --json | jq -e "any(.attachments[].problems[]; contains(\"another volume, $(wwid 2)\"))" ||
+    fail "expected to be told that a path leads to another volume: $(bowline inspect --json)"
 verify_pattern "/dev/mapper/$map" one
 disconnect 1
 expect_json '.outcome == "clean"'

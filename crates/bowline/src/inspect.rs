@@ -10,7 +10,7 @@ use crate::connection::WantedPath;
 use crate::error::{Error, ErrorKind};
 use crate::journal::{self, Attachment, Phase};
 use crate::report::{PathReport, PathState, SCHEMA};
-use crate::topology::{Scope, Topology, observe};
+use crate::topology::{DeviceView, Scope, Topology, observe};
 
 /// Answer of inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -127,9 +127,18 @@ fn problems(
         problems.push(format!("{} of {} paths are missing", missing.len(), attachment.paths.len()));
     }
     for path in paths.iter().filter(|path| path.state != PathState::Active) {
-        problems.push(format!("path {} by {} is not in use", path.device, path.portal));
+        let another = another_volume(attachment, topology, path).unwrap_or_default();
+        problems.push(format!("path {} by {} is not in use{another}", path.device, path.portal));
     }
     problems
+}
+
+/// B3: that a path leads to another volume, by what its disk tells.
+fn another_volume(attachment: &Attachment, topology: &Topology, path: &PathReport) -> Option<String> {
+    let is_it = |device: &&DeviceView| device.block().is_some_and(|block| block.name == path.device);
+    let device = topology.devices_of(&attachment.paths).find(is_it)?;
+    let told = device.device.wwid.as_ref().filter(|_| device.tells_another(attachment.wwid.as_ref()))?;
+    Some(format!(": it leads to another volume, {told}"))
 }
 
 fn leftovers(host: &dyn Host, attachments: &[Attachment]) -> Result<Vec<Leftover>, Error> {
