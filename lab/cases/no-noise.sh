@@ -24,11 +24,13 @@ expect_events "$detached"
 said=$(dmesg --level emerg,alert,crit,err | grep -v 'MODE SENSE: unimplemented' || :)
 [ -z "$said" ] || fail "expected no error of the kernel, saw $said"
 
-step "something holds the map that no process shows: the kernel's loop device"
+step "something holds the map that nothing shows: the kernel's loop device, over a node that is gone"
 connect_all 1
 device=$(field .device_node)
 modprobe loop
-loop=$(losetup --find --show "$device")
+mknod /tmp/gone b $((0x$(stat -Lc %t "$device"))) $((0x$(stat -Lc %T "$device")))
+loop=$(losetup --find --show /tmp/gone)
+rm /tmp/gone
 at_end "losetup -d $loop 2>/dev/null || :"
 expect_exit 5 disconnect 1 --deadline 12s
 expect_json '[.error.causes[] | select(contains("multipathd says"))] | length == 1'

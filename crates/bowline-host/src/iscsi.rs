@@ -15,8 +15,8 @@ pub use records::{
     records_of_endpoint, secrets_missing, settings_of, write_record,
 };
 pub use sessions::{
-    Session, SessionState, has_session, login, login_arguments, logout, logout_arguments, sessions_at,
-    sessions_of,
+    Session, SessionState, TornSession, all_sessions_of, has_session, login, login_arguments, logout,
+    logout_arguments, sessions_at, sessions_of,
 };
 
 use crate::names::{Iface, Iqn, Portal};

@@ -216,10 +216,6 @@ async fn conclude(
         failures.push("a write to it was lost, as an earlier disconnect was told".into());
     }
     failures.extend(staying(host, alone, &seen)?);
-    if goal.on_dirty == OnDirty::NothingWritten {
-        let given_up = detach::given_up(&runner.found_out(goal.clone()), &runner.view(&seen));
-        failures.extend(given_up.into_iter().map(|what| format!("it stays: {what}")));
-    }
     let touched = had_journal || runner.ledger.entries().iter().any(|entry| changes(&entry.step));
     let outcome = outcome(runner, goal, touched, lost_write);
     let links = match cancelled {

@@ -9,7 +9,7 @@ mod observe;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_host::dm::Map;
-use bowline_host::iscsi::{Endpoint, NodeRecord, Session, SessionState};
+use bowline_host::iscsi::{Endpoint, NodeRecord, Session, SessionState, TornSession};
 use bowline_host::layers::{Kind, Layer};
 use bowline_host::names::DevNumber;
 use bowline_host::openers::Opener;
@@ -74,6 +74,8 @@ pub struct Topology {
     pub records: Vec<NodeRecord>,
     /// Sessions of the volume's targets.
     pub sessions: Vec<SessionView>,
+    /// Those of them whose connection has gone, through whatever portal they were.
+    pub torn: Vec<TornSession>,
     /// The volume's map.
     pub map: Option<MapView>,
     /// Multipath maps that hold a device of this volume and carry another identity.

@@ -45,6 +45,28 @@ const CONNECTIONS: &str = "/sys/class/iscsi_connection";
 /// # Errors
 /// sysfs cannot be read for another reason than absence.
 pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec<Session>, IscsiError> {
+    Ok(sessions(host, &wanted, None)?.0)
+}
+
+/// A session whose connection has gone: iscsid was ending it, and stands still or was killed in the middle (it destroys the connection, then the
+/// session: open-iscsi 2.1.8 `usr/initiator_common.c`, `ipc->destroy_conn`, `destroy_session`; met on Debian 13 with a frozen iscsid). Nothing tells any more
+/// through which portal it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornSession {
+    /// Its number.
+    pub sid: Sid,
+    /// Its target.
+    pub iqn: Iqn,
+}
+
+/// As [`sessions_of`], and beside them those whose connection has gone.
+///
+/// # Errors
+/// As [`sessions_of`].
+pub fn all_sessions_of(
+    host: &dyn Host,
+    wanted: impl Fn(&Iqn) -> bool,
+) -> Result<(Vec<Session>, Vec<TornSession>), IscsiError> {
     sessions(host, &wanted, None)
 }
 
@@ -53,7 +75,7 @@ pub fn sessions_of(host: &dyn Host, wanted: impl Fn(&Iqn) -> bool) -> Result<Vec
 /// # Errors
 /// As [`sessions_of`].
 pub fn sessions_at(host: &dyn Host, endpoint: &Endpoint) -> Result<Vec<Session>, IscsiError> {
-    let mut found = sessions(host, &|iqn| *iqn == endpoint.iqn, Some(&endpoint.portal))?;
+    let (mut found, _) = sessions(host, &|iqn| *iqn == endpoint.iqn, Some(&endpoint.portal))?;
     found.retain(|session| session.endpoint == *endpoint);
     Ok(found)
 }
@@ -70,16 +92,25 @@ fn sessions(
     host: &dyn Host,
     of: &dyn Fn(&Iqn) -> bool,
     at: Option<&Portal>,
-) -> Result<Vec<Session>, IscsiError> {
-    let mut sessions = Vec::new();
+) -> Result<(Vec<Session>, Vec<TornSession>), IscsiError> {
+    let (mut sessions, mut torn) = (Vec::new(), Vec::new());
     for name in sysfs::list(host, SESSIONS)? {
         let sid = name.strip_prefix("session").and_then(|digits| digits.parse().ok());
-        if let Some(sid) = sid {
-            sessions.extend(session(host, &name, Sid(sid), of, at)?);
+        let Some(sid) = sid else { continue };
+        match session(host, &name, Sid(sid), of, at)? {
+            Some(Seen::Whole(session)) => sessions.push(session),
+            Some(Seen::Torn(session)) => torn.push(session),
+            None => {}
         }
     }
     sessions.sort_by_key(|session: &Session| session.sid);
-    Ok(sessions)
+    Ok((sessions, torn))
+}
+
+/// What is there of a session.
+enum Seen {
+    Whole(Session),
+    Torn(TornSession),
 }
 
 fn session(
@@ -88,7 +119,7 @@ fn session(
     sid: Sid,
     of: &dyn Fn(&Iqn) -> bool,
     at: Option<&Portal>,
-) -> Result<Option<Session>, HostError> {
+) -> Result<Option<Seen>, HostError> {
     let session = |attribute: &str| sysfs::attribute(host, &format!("{SESSIONS}/{name}/{attribute}"));
     let connection =
         |attribute: &str| sysfs::attribute(host, &format!("{CONNECTIONS}/connection{sid}:0/{attribute}"));
@@ -97,7 +128,10 @@ fn session(
     if !of(&iqn) {
         return Ok(None);
     }
-    let address = connection("persistent_address")?.and_then(|text| text.parse().ok());
+    let Some(address) = connection("persistent_address")? else {
+        return Ok(Some(Seen::Torn(TornSession { sid, iqn })));
+    };
+    let address = address.parse().ok();
     let Some(address) = address.filter(|address| at.is_none_or(|portal| portal.address == *address)) else {
         return Ok(None);
     };
@@ -111,7 +145,7 @@ fn session(
     let iface = session("ifacename")?.and_then(|text| text.parse().ok()).unwrap_or_default();
 
     let endpoint = Endpoint { iqn, portal, iface };
-    Ok(Some(Session { sid, scsi_host, endpoint, state: state_of(&state) }))
+    Ok(Some(Seen::Whole(Session { sid, scsi_host, endpoint, state: state_of(&state) })))
 }
 
 /// The words of Linux 6.1 `drivers/scsi/scsi_transport_iscsi.c` `iscsi_session_state_names`.

@@ -46,6 +46,18 @@ fn one_that_has_no_portal_yet_or_goes_away_is_left_out() {
     }
 }
 
+/// D9: it is there all the same.
+#[test]
+fn d9_one_whose_connection_has_gone_is_told_apart() {
+    let whole = with_session(FakeHost::default(), 1, 3, ("10.0.0.1", "3260"), "LOGGED_IN");
+    let host = with_session(whole, 2, 4, ("10.0.0.2", "3260"), "LOGGED_IN")
+        .error(&format!("{CONNECTIONS}/connection2:0/persistent_address"), 2);
+    let (sessions, torn) = all_sessions_of(&host, |_| true).unwrap();
+    assert_eq!((sessions.len(), sessions[0].sid), (1, Sid(1)));
+    assert_eq!(torn, [TornSession { sid: Sid(2), iqn: IQN.parse().unwrap() }]);
+    assert_eq!(sessions_of(&host, |_| true).unwrap(), sessions);
+}
+
 #[test]
 fn an_error_that_is_not_absence_is_told() {
     let host = with_session(FakeHost::default(), 1, 3, ("10.0.0.1", "3260"), "FREE")

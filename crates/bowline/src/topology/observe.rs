@@ -25,7 +25,9 @@ pub fn observe(host: &dyn Host, scope: &Scope) -> Result<Topology, Error> {
         topology.records.extend(iscsi::records_of(host, iqn)?);
     }
     let addresses = scsi::addresses(host)?;
-    for session in iscsi::sessions_of(host, |iqn| targets.contains(iqn))? {
+    let (sessions, torn) = iscsi::all_sessions_of(host, |iqn| targets.contains(iqn))?;
+    topology.torn = torn;
+    for session in sessions {
         topology.sessions.push(view_session(host, session, scope, &addresses)?);
     }
     find_maps(host, scope, &mut topology)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bowline_host::iscsi::TornSession;
 use bowline_host::{MapName, Wwid};
 
 use super::release::entries_beside;
@@ -36,6 +37,7 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
     if view.topology.wwid_on_file && !goal.keep_wwid && ours.whole {
         left.extend(goal.wwid.as_ref().map(|wwid| format!("wwids entry {wwid}")));
     }
+    let mut torn: Vec<&TornSession> = Vec::new();
     for path in &goal.paths {
         let mine = view.claims_it(&path.endpoint);
         // A session that nobody claimed is ours to end once we have taken its device.
@@ -45,8 +47,9 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
             continue;
         }
         let before = left.len();
-        if let Some(session) = view.topology.session(&path.endpoint) {
-            left.push(format!("session {} to {}", session.session.sid, path.endpoint));
+        match view.topology.session(&path.endpoint) {
+            Some(session) => left.push(format!("session {} to {}", session.session.sid, path.endpoint)),
+            None => torn.extend(view.topology.torn.iter().filter(|torn| torn.iqn == path.endpoint.iqn)),
         }
         if view.topology.record(&path.endpoint).is_some() {
             left.push(format!("node record of {}", path.endpoint));
@@ -59,15 +62,24 @@ pub fn leftovers(goal: &Detach, view: &View<'_>) -> Vec<String> {
             left.push(format!("bowline's own claim on {}", path.endpoint));
         }
     }
+    torn.sort_by_key(|torn| torn.sid);
+    torn.dedup();
+    left.extend(torn.into_iter().map(|TornSession { sid, iqn }| {
+        format!("session {sid} to {iqn}, whose connection has gone: iscsid was ending it")
+    }));
     left
 }
 
 /// What has come of what this connect has done and is not ours to take away, one line each: a map that multipathd made because the
 /// identity was claimed, in which it has put a disk of somebody else's, with its entry. Whoever removes the map takes it from him.
 pub fn given_up(goal: &Detach, view: &View<'_>) -> Vec<String> {
-    let claimed = view.topology.wwid_on_file && !goal.keep_wwid;
-    let map = view.topology.map.as_ref().filter(|map| claimed && !map.strangers.is_empty());
-    map.into_iter()
+    let has_claimed = |wwid: &Wwid| {
+        let tried = view.ledger.tries(&Step::ClaimWwid(wwid.clone())).next().is_some();
+        tried && view.topology.wwid_on_file && !goal.keep_wwid
+    };
+    let map = view.topology.map.as_ref().filter(|map| !map.strangers.is_empty());
+    map.filter(|map| has_claimed(&map.map.wwid))
+        .into_iter()
         .flat_map(|map| {
             let (name, wwid) = (&map.map.name, &map.map.wwid);
             [

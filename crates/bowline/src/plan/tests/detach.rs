@@ -322,15 +322,31 @@ fn d4_a_map_with_another_connection_s_path_is_refused() {
 /// away, and it would not be there without us.
 #[test]
 fn d9_what_came_of_us_and_is_not_ours_is_named() {
-    let world = World::new().ok(prepare(1)).scanned(1).map(&[1]).on_file();
+    let world = || World::new().ok(prepare(1)).scanned(1).map(&[1]).on_file();
+    let claimed = || world().ok(Step::ClaimWwid(wwid()));
     let undo = undo_of(&[1]);
-    assert!(given_up(&undo, &world.view()).is_empty(), "it is ours, and goes");
-    let taken = world.with_map(|map| map.strangers.push(number(9)));
+    assert!(given_up(&undo, &claimed().view()).is_empty(), "it is ours, and goes");
+    let strangers = |world: World| world.with_map(|map| map.strangers.push(number(9)));
+    assert!(given_up(&undo, &strangers(world()).view()).is_empty(), "it was there before us");
+    let taken = strangers(claimed());
     let named = given_up(&undo, &taken.view());
     assert!(named.len() == 2 && named[0].starts_with("multipath map mpatha ("), "{named:?}");
     assert!(named[1].starts_with("wwids entry 3600"), "{named:?}");
     let his = Detach { keep_wwid: true, ..undo_of(&[1]) };
     assert!(given_up(&his, &taken.view()).is_empty(), "somebody had claimed it before");
+}
+
+/// D9: iscsid stands still in the middle of a logout: the session is there, and nothing tells any more through which portal it was.
+#[test]
+fn d9_a_session_whose_connection_has_gone_is_named() {
+    let mut world = World::new().logged_in(1).logged_in(2);
+    let of_1 = world.topology.sessions.remove(0).session;
+    let torn = bowline_host::iscsi::TornSession { sid: of_1.sid, iqn: of_1.endpoint.iqn };
+    world.topology.torn.push(torn);
+    let left = leftovers(&detach_of(&[1, 2]), &world.view());
+    let named = left.iter().filter(|line| line.starts_with("session ")).collect::<Vec<_>>();
+    assert_eq!(named.len(), 2, "{left:?}");
+    assert!(named[1].contains("whose connection has gone"), "{left:?}");
 }
 
 #[test]
