@@ -53,7 +53,11 @@ impl Device {
         if !self.is_map() {
             return Some(1);
         }
-        let status = limited(LIMIT, "dmsetup").args(["status", "--noflush"]).arg(&self.node).output();
+        // By number: the map's name may not be below /dev yet.
+        let number = fs::read_to_string(format!("/sys/class/block/{}/dev", self.name)).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        let status =
+            limited(LIMIT, "dmsetup").args(["status", "--noflush", "-j", major, "-m", minor]).output();
         let status = status.ok().filter(|output| output.status.success())?;
         Some(working_paths(&String::from_utf8_lossy(&status.stdout)))
     }
