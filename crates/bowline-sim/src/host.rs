@@ -149,9 +149,7 @@ async fn perform(sim: &Sim, operation: Blocking) -> Result<(), Failure> {
             let (name, number) = device(name, number);
             blocks::helper(sim, blocks::Operation::Sync, &name, number).await
         }
-        Blocking::WriteSysfs { path, text } => write_sysfs(sim, &path, &text)
-            .await
-            .map_err(|errno| Failure::Io(io::Error::from_raw_os_error(errno))),
+        Blocking::WriteSysfs { path, text } => write_sysfs(sim, &path, &text).await.map_err(blocks::failure),
     }
 }
 

@@ -83,7 +83,7 @@ fn line_of(run: &Run) -> String {
         let count = |paths: Option<usize>| paths.map_or_else(|| "?".to_owned(), |paths| paths.to_string());
         format!(" {kind} {}/{} paths{wrong}", count(handed_out.paths), count(handed_out.paths_later))
     });
-    let lost = match (run.lost(), run.lost_silently() || run.lost_after_a_failure(), run.differs()) {
+    let lost = match (run.lost(), run.lost_untold(), run.differs()) {
         (_, true, _) => " DATA LOST SILENTLY",
         (true, ..) => " data lost, and told",
         (.., true) => " SOMETHING ELSE READ BACK",

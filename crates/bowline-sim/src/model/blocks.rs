@@ -221,6 +221,11 @@ fn open(world: &mut World, pid: u32, name: &str, number: (u32, u32)) -> Result<B
     Ok(block.id)
 }
 
+/// What the helper tells of an errno.
+pub fn failure(errno: i32) -> Failure {
+    io::Error::from_raw_os_error(errno).into()
+}
+
 /// What the helper is asked to do with a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -234,13 +239,10 @@ pub enum Operation {
 pub async fn helper(sim: &Sim, operation: Operation, name: &str, number: (u32, u32)) -> Result<(), Failure> {
     let pid = sim.with(|world| world.start_process("bowline-helper", 1));
     let result = match sim.with(|world| open(world, pid, name, number)) {
-        Err(errno) => Err(io::Error::from_raw_os_error(errno).into()),
+        Err(errno) => Err(failure(errno)),
         Ok(block) => {
             let result = match operation {
-                Operation::Read => commands(sim, block, 1)
-                    .await
-                    .map(drop)
-                    .map_err(|errno| Failure::Io(io::Error::from_raw_os_error(errno))),
+                Operation::Read => commands(sim, block, 1).await.map(drop).map_err(failure),
                 Operation::Sync => sync_with_note(sim, block).await,
             };
             close(sim, pid, block).await;

@@ -219,14 +219,20 @@ impl Run {
         self.detach.as_ref().is_some_and(Step::ok)
     }
 
-    /// Whether data that had been written is not on the target, and the only detach said that it succeeded and no more.
-    pub fn lost_silently(&self) -> bool {
-        self.lost() && self.retry.is_none() && !self.detach.as_ref().is_some_and(|detach| detach.loss_told)
+    /// Whether data that had been written is not on the target after a last detach that said no such thing.
+    pub fn lost_untold(&self) -> bool {
+        let last = self.retry.as_ref().map(|retry| &retry.detach).or(self.detach.as_ref());
+        self.lost() && !last.is_some_and(|detach| detach.loss_told)
     }
 
-    /// Whether it is not, where a first detach failed and the second said that it succeeded and no more.
+    /// Whether that was the only detach.
+    pub fn lost_silently(&self) -> bool {
+        self.lost_untold() && self.retry.is_none()
+    }
+
+    /// Whether a detach before it had failed.
     pub fn lost_after_a_failure(&self) -> bool {
-        self.lost() && self.retry.as_ref().is_some_and(|retry| !retry.detach.loss_told)
+        self.lost_untold() && self.retry.is_some()
     }
 
     /// Whether data that had been written is not on the target after a detach.

@@ -34,7 +34,7 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
     let (maps, handed_out) = count(&|run| run.attached() && multipath(run.wish.cell), &|run| {
         run.handed_out.as_ref().is_some_and(|out| out.map)
     });
-    let data_of = |run: &Run| run.data.clone();
+    let detached = |run: &Run| run.data.as_ref().is_some_and(|data| data.on_target.is_some());
     let mut aims = vec![
         all(
             "nothing is left over in any run, not even a line in multipath's list of WWIDs, nor a part by a detach that fails",
@@ -57,21 +57,18 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
         all("no call hangs, and none ends without an answer", &|_| true, &|run| !run.hung()),
         of_those(
             "what is read through the device is what was written",
-            &|run| data_of(run).is_some_and(|data| data.read_back.is_some()),
+            &|run| run.data.as_ref().is_some_and(|data| data.read_back.is_some()),
             &|run| !run.differs(),
         ),
         of_those(
             "after a detach that says it succeeded what was written is on the target, or the detach says that it may not be",
-            &|run| data_of(run).is_some_and(|data| data.on_target.is_some()),
-            &|run| !run.lost_silently() && !run.lost_after_a_failure(),
+            &detached,
+            &|run| !run.lost_untold(),
         ),
         of_those(
             "the same where all paths died while data was under way",
-            &|run| {
-                run.fault() == Fault::DirtyAllDead
-                    && data_of(run).is_some_and(|data| data.on_target.is_some())
-            },
-            &|run| !run.lost_silently() && !run.lost_after_a_failure(),
+            &|run| run.fault() == Fault::DirtyAllDead && detached(run),
+            &|run| !run.lost_untold(),
         ),
         all(
             "with every packet dropped it fails by its deadline (120 s), clean",

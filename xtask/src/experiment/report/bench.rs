@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lab_experiment::{Bench, Contender, Sessions, is_clean};
 
 use super::goals::{self, Goal};
+use super::provenance::hosts;
 use super::summary::{Spread, as_f64};
 use super::table::{of, table};
 use super::timeline;
@@ -124,14 +125,11 @@ pub fn document(all: &[Bench]) -> String {
 /// Of which commit, and on what.
 fn what_was_measured(all: &[Bench]) -> String {
     let commits: BTreeSet<&str> = all.iter().map(|line| line.commit.as_str()).collect();
-    let hosts: BTreeSet<String> =
-        all.iter().filter(|line| !line.versions.kernel.is_empty()).map(|line| line.versions.host()).collect();
-    let told = |names: Vec<&str>| names.join(", ");
     format!(
         "\n## What was measured\n\n{} measurements of bowline at {}, on {}.\n",
         all.len(),
-        told(commits.into_iter().collect()),
-        told(hosts.iter().map(String::as_str).collect())
+        commits.into_iter().collect::<Vec<_>>().join(", "),
+        hosts(all.iter().map(|line| &line.versions))
     )
 }
 

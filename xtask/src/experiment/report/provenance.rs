@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lab_experiment::{Contender, Run};
+use lab_experiment::{Contender, Run, Versions};
 
 use super::data::Data;
 use super::table::table;
@@ -91,14 +91,6 @@ pub fn what_was_run(data: &Data<'_>) -> String {
             ]
         })
         .collect();
-    let hosts: BTreeSet<String> = data
-        .runs
-        .iter()
-        // Of a run that was lost with its guest nobody has told.
-        .filter(|run| !run.versions.kernel.is_empty())
-        .map(|run| run.versions.host())
-        .collect();
-    let hosts: Vec<String> = hosts.into_iter().collect();
     format!(
         "## What was run\n\n{}\nOn: {}.\n\n",
         table(
@@ -111,8 +103,16 @@ pub fn what_was_run(data: &Data<'_>) -> String {
             ],
             &rows
         ),
-        hosts.join("; ")
+        hosts(data.runs.iter().map(|run| &run.versions))
     )
+}
+
+/// The hosts, each once.
+pub fn hosts<'a>(versions: impl Iterator<Item = &'a Versions>) -> String {
+    // Of what was lost with its guest nobody has told.
+    let told = versions.filter(|versions| !versions.kernel.is_empty());
+    let hosts: BTreeSet<String> = told.map(Versions::host).collect();
+    hosts.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 /// The versions of a contender, each with how many runs are of it; the newest first.
