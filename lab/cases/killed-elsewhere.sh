@@ -92,7 +92,8 @@ at_every_call() { # SIGNAL WHAT COMMAND…
             then_works "${options[@]}"
             n=$((n + 1)) struck=$((struck + 1))
         done
-        [ $n -gt 1 ] || fail "$what was never struck at $kind"
+        # multipathd is asked only where it does not come to a new path for three seconds: some runs need not, others do.
+        [ $n -gt 1 ] || [ "$kind" = connect ] || fail "$what was never struck at $kind"
     done
     echo "$what: $signal struck $struck times"
     # A finisher makes the fewest: its helper, a login, a claim, a scan.
