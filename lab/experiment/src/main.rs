@@ -15,6 +15,8 @@ mod programs;
 mod trouble;
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use lab_wire::{Context, Failure};
@@ -44,6 +46,9 @@ enum Command {
     Data(data::Job),
 }
 
+/// So often an empty line is printed: a run may say nothing for an hour, and a guest that stands still never will.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Run { wishes } => each(&wishes, arena::run),
@@ -60,6 +65,12 @@ fn each<W: DeserializeOwned + Serialize, R: Serialize>(
     wishes: &[String],
     run: fn(&W) -> Result<R, Failure>,
 ) -> Result<ExitCode, Failure> {
+    thread::spawn(|| {
+        loop {
+            thread::sleep(SIGN_OF_LIFE);
+            println!();
+        }
+    });
     for (number, wish) in wishes.iter().enumerate() {
         let wish = serde_json::from_str(wish).context(|| format!("`{wish}` is no wish"))?;
         if let Err(failure) = lab::fresh() {

@@ -22,6 +22,8 @@ const PROGRAMS: Programs = Programs {
 pub const PER_GUEST: usize = 12;
 /// None takes longer: its calls, data and waits have limits of their own.
 const LIMIT: Duration = Duration::from_secs(4200);
+/// A guest that gives no sign of life for so long stands still as a whole; it prints an empty line every 20 s.
+const SILENT: Duration = Duration::from_secs(300);
 /// A wish is tried in so many guests.
 const TRIES: usize = 2;
 
@@ -139,6 +141,9 @@ impl Guests {
                     continue;
                 }
                 let said = std::mem::take(&mut line);
+                if said.is_empty() {
+                    continue;
+                }
                 if let Ok(Begins { begins }) = serde_json::from_slice(&said) {
                     under_way = Some((begins, Instant::now()));
                     continue;
@@ -149,7 +154,7 @@ impl Guests {
             }
             Ok(())
         };
-        let verdict = follow(machine, limit, Some(LIMIT), None, output, &mut steps)?;
+        let verdict = follow(machine, limit, Some(SILENT), None, output, &mut steps)?;
         if !matches!(verdict, Verdict::Ended(0 | 3)) {
             verdict.report(&place.console());
         }
