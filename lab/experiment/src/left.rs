@@ -1,6 +1,7 @@
 //! What is on the initiator, by kind and by name: so that what a contender has left can be told from what the fault has put there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use lab_wire::Failure;
 use serde_json::{Map, Value};
@@ -23,6 +24,9 @@ impl Left {
     /// The laboratory cannot tell.
     pub fn look() -> Result<Self, Failure> {
         let mut left = Self::of(&lab::leftovers()?);
+        if let Some(processes) = left.0.get_mut("processes") {
+            processes.retain(|process| !serves_who_lives_on(process));
+        }
         let named = |program: &'static str| {
             running(program).into_iter().map(move |pid| format!("{program} {}", pid.as_raw_nonzero()))
         };
@@ -55,6 +59,16 @@ impl Left {
         let there: BTreeMap<_, _> = self.0.iter().filter(|(_, names)| !names.is_empty()).collect();
         eprintln!("experiment: {after}: {}", serde_json::json!(there));
     }
+}
+
+/// Whether a process is the helper of bowline's library in a process that lives on, and its helper with it.
+fn serves_who_lives_on(process: &str) -> bool {
+    // The kernel keeps fifteen bytes of `bowline-resident`.
+    const RESIDENT: &str = "bowline-residen";
+    let read = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let status = process.rsplit(' ').next().map(|pid| read(pid, "status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
+    parent.is_some_and(|parent| read(parent, "comm").trim() == RESIDENT)
 }
 
 /// What does not change as long as it is there: a session's number, a device's address, a map's identity.
