@@ -1,13 +1,12 @@
 //! What is on the initiator, by kind and by name: so that what a contender has left can be told from what the fault has put there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use lab_wire::Failure;
 use serde_json::{Map, Value};
 
 use crate::lab;
-use crate::programs::running;
+use crate::programs::{is, running, status};
 
 /// Programs that contenders start: one that outlives its caller goes on with what it was told. No service of the guest is
 /// called so, and udev's own have ended when udev is idle.
@@ -61,14 +60,13 @@ impl Left {
     }
 }
 
-/// Whether a process is the helper of bowline's library in a process that lives on, and its helper with it.
+/// Whether a process (`NAME PID`) is a helper that bowline's library has started, in a process that lives on.
 fn serves_who_lives_on(process: &str) -> bool {
     // The kernel keeps fifteen bytes of `bowline-resident`.
     const RESIDENT: &str = "bowline-residen";
-    let read = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let status = process.rsplit(' ').next().map(|pid| read(pid, "status")).unwrap_or_default();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
-    parent.is_some_and(|parent| read(parent, "comm").trim() == RESIDENT)
+    let pid = process.rsplit(' ').next().and_then(|pid| pid.parse().ok());
+    let parent = pid.and_then(|pid| status(pid, "PPid")).and_then(|parent| u32::try_from(parent).ok());
+    parent.is_some_and(|parent| is(parent, RESIDENT))
 }
 
 /// What does not change as long as it is there: a session's number, a device's address, a map's identity.

@@ -15,10 +15,11 @@ mod programs;
 mod trouble;
 
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
 
 use clap::Parser;
+use lab_experiment::{LONGEST_RUN, SIGN_OF_LIFE};
 use lab_wire::{Context, Failure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,9 +47,6 @@ enum Command {
     Data(data::Job),
 }
 
-/// So often an empty line is printed: a run may say nothing for an hour, and a guest that stands still never will.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
-
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Run { wishes } => each(&wishes, arena::run),
@@ -65,22 +63,42 @@ fn each<W: DeserializeOwned + Serialize, R: Serialize>(
     wishes: &[String],
     run: fn(&W) -> Result<R, Failure>,
 ) -> Result<ExitCode, Failure> {
-    thread::spawn(|| {
-        loop {
-            thread::sleep(SIGN_OF_LIFE);
-            println!();
-        }
-    });
     for (number, wish) in wishes.iter().enumerate() {
         let wish = serde_json::from_str(wish).context(|| format!("`{wish}` is no wish"))?;
-        if let Err(failure) = lab::fresh() {
-            eprintln!("experiment: the host cannot be made clean before run {}: {failure}", number + 1);
-            return Ok(ExitCode::from(3));
-        }
-        // Who follows knows then which run it was, should the guest never answer again.
-        println!("{}", serde_json::json!({ "begins": wish }));
-        let seen = run(&wish)?;
+        let seen = thread::scope(|scope| {
+            let (over, ends) = channel();
+            scope.spawn(move || give_signs_of_life(&ends));
+            let seen = one(number, &wish, run);
+            drop(over);
+            seen
+        })?;
+        let Some(seen) = seen else { return Ok(ExitCode::from(3)) };
         println!("{}", serde_json::to_string(&seen).context(|| "cannot write a run as JSON")?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One of them; nothing where the host cannot be made clean.
+fn one<W: Serialize, R>(
+    number: usize,
+    wish: &W,
+    run: fn(&W) -> Result<R, Failure>,
+) -> Result<Option<R>, Failure> {
+    if let Err(failure) = lab::fresh() {
+        eprintln!("experiment: the host cannot be made clean before run {}: {failure}", number + 1);
+        return Ok(None);
+    }
+    // Who follows knows then which run it was, should the guest never answer again.
+    println!("{}", serde_json::json!({ "begins": wish }));
+    run(wish).map(Some)
+}
+
+/// Empty lines until the run is over, but no longer than one may take: a run that hangs shall not look alive.
+fn give_signs_of_life(over: &Receiver<()>) {
+    for _ in 0..LONGEST_RUN.as_secs() / SIGN_OF_LIFE.as_secs() {
+        match over.recv_timeout(SIGN_OF_LIFE) {
+            Err(RecvTimeoutError::Timeout) => println!(),
+            _ => return,
+        }
+    }
 }

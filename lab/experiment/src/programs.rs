@@ -15,8 +15,19 @@ pub fn limited(limit: Duration, program: &str) -> Command {
 
 /// The processes of that name (`comm`).
 pub fn running(program: &str) -> Vec<Pid> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_it = processes
-        .filter(|folder| fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == program));
-    is_it.filter_map(|folder| Pid::from_raw(folder.file_name()?.to_str()?.parse().ok()?)).collect()
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| is(*pid, program)).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)).collect()
+}
+
+/// Whether a process has that name.
+pub fn is(process: u32, program: &str) -> bool {
+    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == program)
+}
+
+/// A number in a process's `status` (proc(5)), by its key.
+pub fn status(process: u32, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
 }

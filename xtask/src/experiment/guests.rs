@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Outcome, Step};
+use lab_experiment::{LONGEST_RUN, Outcome, Step};
 use lab_wire::{Context, Failure, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,7 @@ const PROGRAMS: Programs = Programs {
 };
 /// A guest is used for so many wishes.
 pub const PER_GUEST: usize = 12;
-/// None takes longer: its calls, data and waits have limits of their own.
-const LIMIT: Duration = Duration::from_secs(4200);
-/// A guest that gives no sign of life for so long stands still as a whole; it prints an empty line every 20 s.
+/// A guest that gives no sign of life for so long stands still as a whole, or what it is at does.
 const SILENT: Duration = Duration::from_secs(300);
 /// A wish is tried in so many guests.
 const TRIES: usize = 2;
@@ -116,7 +114,7 @@ impl Guests {
     ) -> Result<(Verdict, Option<(W, Instant)>), Failure> {
         let place = Place::make(&repository(), false)?;
         let share = &rest[..rest.len().min(PER_GUEST)];
-        let limit = LIMIT * u32::try_from(share.len()).unwrap_or(1);
+        let limit = LONGEST_RUN * u32::try_from(share.len()).unwrap_or(1);
         let script = Script::program("experiment");
         let mut args = vec![self.verb.to_owned()];
         for wish in share {

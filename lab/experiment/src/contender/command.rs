@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::resident::peak;
 use super::{Answer, Contend, One, Volume, together};
 use crate::counter::Counter;
+use crate::programs::is;
 
 /// How often the process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -164,9 +165,7 @@ fn ended(children: &mut [Child], limit: Instant) -> Result<(Vec<Option<i32>>, Op
 fn with_helper(command: u32) -> Option<u64> {
     let own = peak(command)?;
     let children = fs::read_to_string(format!("/proc/{command}/task/{command}/children")).unwrap_or_default();
-    let is_helper = |child: &u32| {
-        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == HELPER)
-    };
+    let is_helper = |child: &u32| is(*child, HELPER);
     let helpers = children.split_whitespace().filter_map(|child| child.parse().ok()).filter(is_helper);
     Some(own + helpers.filter_map(peak).sum::<u64>())
 }

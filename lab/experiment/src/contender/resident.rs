@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Contend, One, Volume, together};
 use crate::counter::{Counter, threads_of};
+use crate::programs::status;
 
 /// Python reads a hundred modules under emulation before it answers.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -180,7 +181,5 @@ fn forget_peak(process: u32) {
 
 /// The peak of a process's memory, in KiB.
 pub fn peak(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    status(process, "VmHWM")
 }

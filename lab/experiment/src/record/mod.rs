@@ -14,7 +14,15 @@ pub use contender::Contender;
 pub use fault::Fault;
 pub use run::{Data, HandedOut, Outcome, Retry, Run, Step, Versions, WWIDS, Wish, is_clean};
 
+use std::time::Duration;
+
 use clap::ValueEnum;
+
+/// No run takes longer: its calls, data and waits have limits of their own.
+pub const LONGEST_RUN: Duration = Duration::from_secs(4200);
+
+/// So often the program in the guest prints an empty line: a run may say nothing for an hour, and a guest that stands still never will.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// What a value is called in the name of a cell, on a command line and in a record.
 pub(crate) fn name<T: ValueEnum>(value: &T) -> String {
