@@ -60,6 +60,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         wish: wish.clone(),
         ended: 0,
         commit: String::new(),
+        jobs: None,
         versions,
         cut_off,
         struck: None,

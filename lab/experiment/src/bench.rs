@@ -74,6 +74,8 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         wish: wish.clone(),
         ended: 0,
         commit: String::new(),
+        jobs: None,
+        abandoned: 0,
         versions,
         attach: attached.step,
         attach_processor,

@@ -32,6 +32,9 @@ pub struct Run {
     /// The commit that was run; ends with `+` where the tree differed from it.
     #[serde(default)]
     pub commit: String,
+    /// So many guests ran side by side at most, its own included; not known of the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<usize>,
     /// On what.
     pub versions: Versions,
     /// Where the caller was killed on purpose: the attach that was cut off.
@@ -67,7 +70,7 @@ pub fn is_clean(left: &BTreeMap<String, usize>) -> bool {
     left.keys().all(|kind| kind == WWIDS)
 }
 
-fn is_zero(count: &usize) -> bool {
+pub(super) fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
