@@ -109,20 +109,20 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<usize>,
     /// Peak memory of its process, or of its processes together where each volume has one, with their helpers, in KiB. (Up to commit
-    /// `0cd3d3b` without helpers, and of the first volume's alone.)
+    /// `0cd3d3b` without helpers, and of the first volume's alone; of bowline's library without its helper up to `ffa8684`.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
 }
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a call ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It says that it did it.
     Ok,
     /// It says that it could not.
     Failed,
-    /// It was killed: because it took too long, or on purpose.
+    /// The experiment killed it: because it took too long, or on purpose.
     Killed,
     /// It ended without an answer.
     Died,
@@ -259,7 +259,7 @@ impl Run {
     /// Whether a fault that is done by hand was not, or not before the attach was over: what came out of the run says nothing of it.
     pub fn missed(&self) -> bool {
         match self.fault() {
-            Fault::CallerKilled => !self.cut_off.as_ref().is_some_and(|cut| cut.outcome == Outcome::Killed),
+            Fault::CallerKilled => self.cut_off.as_ref().is_none_or(|cut| cut.outcome != Outcome::Killed),
             Fault::IscsidKilled | Fault::MultipathdStopped => {
                 self.struck.is_none_or(|struck| struck >= self.attach.seconds)
             }
