@@ -37,7 +37,8 @@ pub struct Answer {
     pub events: Vec<Value>,
 }
 
-/// Somebody who attaches and detaches, several volumes at once. What takes longer than its limit is ended by SIGKILL.
+/// Somebody who attaches and detaches, several volumes at once. What takes longer than its limit is ended by SIGKILL; the floor, which is
+/// no process of its own, gives up.
 pub trait Contend {
     /// As he says himself.
     fn version(&self) -> String;
