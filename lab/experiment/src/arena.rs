@@ -35,6 +35,12 @@ const LITTLE: usize = 256 << 10;
 const SOONEST: Duration = Duration::from_millis(50);
 /// A writer on dead paths is waited for so long until it hangs.
 const HANGS_BY: Duration = Duration::from_secs(20);
+/// And hangs still after this: any process hangs for a moment, as one that reads its own program from the disk does.
+const STILL: Duration = Duration::from_secs(1);
+/// Between two tries of a login nothing of it is there to see. iscsid makes the next one 3 s after a connection that failed, and 5 s after
+/// an error of its own (open-iscsi 2.1.8, `usr/initiator.c`, `ISCSI_CONN_ERR_REOPEN_DELAY` and `ISCSI_INTERNAL_ERR_REOPEN_DELAY`);
+/// where nothing is wrong any more its session is there well within the 2 s that it has besides.
+const FAIR_CHANCE: Duration = Duration::from_secs(7);
 
 /// Runs it; the host must be clean.
 ///
@@ -64,12 +70,15 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         cut_off,
         struck: None,
         abandoned: 0,
+        jobs: None,
         attach: attached.step,
         handed_out: None,
         data: None,
         detach: None,
         leftovers: BTreeMap::new(),
         retry: None,
+        after_healing: None,
+        not_cleaned: None,
     };
     if run.attach.ok() {
         use_and_detach(
@@ -88,6 +97,12 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     }
     run.struck = trouble.struck();
     trouble.heal()?;
+    thread::sleep(FAIR_CHANCE.saturating_sub(trouble.healed_for()));
+    let left = Left::look()?;
+    run.after_healing = Some(left.beyond(&before));
+    if run.after_healing.as_ref().is_some_and(|left| !left.is_empty()) {
+        left.tell("and after everything was healed");
+    }
     Ok(run)
 }
 
@@ -132,8 +147,9 @@ fn use_and_detach(
         thread::sleep(LATER.saturating_sub(returned.elapsed()));
         let paths_later = device.paths();
         stale |= trouble.is_stale(&device);
+        let there = Some(Left::look()?.beyond(before));
         let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
-        run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume, stale });
+        run.handed_out = Some(HandedOut { map, paths, paths_later, there, right_volume, stale });
         if run.fault() == Fault::DirtyAllDead {
             stuck = Some(work.begin_on_dead_paths(&device.node, trouble)?);
         } else {
@@ -201,13 +217,14 @@ impl Writing {
         let until = Instant::now() + HANGS_BY;
         while Instant::now() < until {
             if writer.hangs() {
-                trouble.strike().now();
-                break;
+                thread::sleep(STILL);
+                if writer.hangs() {
+                    trouble.strike().now();
+                    break;
+                }
             }
             thread::sleep(Duration::from_millis(20));
         }
-        // A moment in which it hangs may pass: it is to be at its close.
-        thread::sleep(Duration::from_secs(1));
         Ok(writer)
     }
 

@@ -132,6 +132,8 @@ fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
         wish: lost.wish,
         ended: store::now(),
         commit: commit.to_owned(),
+        abandoned: 0,
+        jobs: None,
         versions: Versions::default(),
         attach: step.clone(),
         attach_processor: None,
@@ -141,7 +143,9 @@ fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
         detach_events: Vec::new(),
         gone: None,
         detach_processor: None,
+        keeper_detach: None,
         leftovers: Lost::<BenchWish>::left(),
+        not_cleaned: None,
     }
 }
 

@@ -61,11 +61,14 @@ fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
         cut_off: None,
         struck: None,
         abandoned: 0,
+        jobs: None,
         handed_out: None,
         data: None,
         detach: None,
         leftovers: Lost::<Wish>::left(),
         retry: None,
+        after_healing: None,
+        not_cleaned: None,
     }
 }
 
