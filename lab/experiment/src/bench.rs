@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Bench, BenchWish, Sessions, Step, Timed};
+use lab_experiment::{Bench, BenchWish, LONGEST_RUN, Sessions, Step, Timed};
 use lab_wire::Failure;
 
-use crate::contender::{self, Answer, Contend, Volume};
+use crate::contender::{self, Answer, Contend, Volume, longest_call};
 use crate::left::Left;
 use crate::observe::Device;
 use crate::processor::Processor;
@@ -25,6 +25,9 @@ const LONGER: Duration = Duration::from_secs(20);
 /// What comes and goes with a volume has a name in one of these; the sessions first.
 const NAMES: [&str; 5] =
     ["/sys/class/iscsi_session", "/sys/class/block", "/dev/mapper", "/dev/disk/by-path", "/dev/disk/by-id"];
+/// Attach and detach of the volumes and of their keeper, each as long as it may take.
+const _: () =
+    assert!(4 * longest_call(CALL_LIMIT) + 2 * LONGER.as_secs() + lab::LONGEST <= LONGEST_RUN.as_secs());
 /// There while udev has an event that is not dealt with (systemd 252, `src/udev/udevd.c`).
 const UDEV_IS_BUSY: &str = "/run/udev/queue";
 

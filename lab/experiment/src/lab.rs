@@ -14,6 +14,9 @@ use crate::programs::{by, limited, running};
 
 /// It takes a minute at most, whoever made it hang has his run ended by that.
 const LIMIT: Duration = Duration::from_secs(600);
+/// What its commands take of a run at most, in seconds: the one that hangs is the last, and all others together, cleaning too, need no
+/// longer than that one.
+pub const LONGEST: u64 = 2 * LIMIT.as_secs();
 /// Then it is ended, and gets so long for it.
 const ENDING: Duration = Duration::from_secs(10);
 /// The lock of open-iscsi's database is that this file is there; each iscsiadm waits 30 s for it to go (open-iscsi 2.1.8,

@@ -17,6 +17,11 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// What was killed is waited for so long; what hangs in the kernel may not die of it, and is left behind.
 const DYING_LIMIT: Duration = Duration::from_secs(10);
 
+/// What a call with that limit takes at most, in seconds: its contender is started for it, killed, and waited for.
+pub const fn longest_call(limit: Duration) -> u64 {
+    START_LIMIT.as_secs() + limit.as_secs() + DYING_LIMIT.as_secs()
+}
+
 /// A volume to attach or detach.
 #[derive(Clone, Debug)]
 pub struct Volume {
