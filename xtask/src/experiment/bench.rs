@@ -135,7 +135,9 @@ impl Line for Bench {
             detach_events: Vec::new(),
             gone: None,
             detach_processor: None,
+            keeper_detach: None,
             leftovers: Lost::<BenchWish>::left(),
+            not_cleaned: None,
         }
     }
 

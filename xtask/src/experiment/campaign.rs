@@ -58,6 +58,8 @@ impl Line for Run {
             detach: None,
             leftovers: Lost::<Wish>::left(),
             retry: None,
+            after_healing: None,
+            not_cleaned: None,
         }
     }
 
@@ -87,8 +89,9 @@ fn line_of(run: &Run) -> String {
         _ => "",
     };
     let missed = if run.missed() { " FAULT DID NOT STRIKE" } else { "" };
+    let stuck = if run.not_cleaned.is_some() { " CANNOT BE CLEANED" } else { "" };
     format!(
-        "{} {}:{}{paths}{}{}{}{}{missed}",
+        "{} {}:{}{paths}{}{}{}{}{missed}{stuck}",
         run.wish.contender.name(),
         run.wish.cell,
         step("attach", Some(&run.attach)),

@@ -75,8 +75,15 @@ pub struct Bench {
     /// Processor time that the host has spent on it, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_processor: Option<f64>,
-    /// What was on the host at the end, by kind.
+    /// The detach of the volume that kept the sessions, or that was there before new ones. (Up to commit `ffa8684` it was not
+    /// recorded, and before new sessions what it left was not counted.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper_detach: Option<Step>,
+    /// What was on the host at the end, by kind, that volume's included; and what was there of the others after their detach.
     pub leftovers: BTreeMap<String, usize>,
+    /// Why the host could not be made clean afterwards, by force; nothing where it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_cleaned: Option<String>,
 }
 
 /// Moments of an attach, in seconds since its begin; nothing where it did not come to that.

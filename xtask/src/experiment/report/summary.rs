@@ -23,6 +23,8 @@ pub struct Summary {
     pub left: usize,
     /// In how many a detach failed and left a part of the attachment, whatever a second one did.
     pub half_way: usize,
+    /// In how many what was left could not even be taken away by force.
+    pub stuck: usize,
     /// In how many a line was left in multipath's list of WWIDs.
     pub wwids: usize,
     /// In how many the device was of another volume.
@@ -76,6 +78,7 @@ impl Summary {
         self.runs += 1;
         self.left += is(!run.clean());
         self.half_way += is(run.stopped_half_way());
+        self.stuck += is(run.not_cleaned.is_some());
         self.wwids += is(run.left().contains_key(WWIDS));
         let with_map =
             run.handed_out.as_ref().is_some_and(|out| out.map) || run.wish.cell.paths == Paths::Single;

@@ -56,6 +56,7 @@ pub fn alarms(summary: &Summary) -> String {
         ),
         alarm(summary.lost - summary.lost_silently - summary.lost_after_a_failure, "data lost, and told"),
         alarm(summary.half_way, "a part left by a detach that failed"),
+        alarm(summary.stuck, "left so that force could not take it away"),
         alarm(summary.hung, "hung"),
         alarm(summary.missed, "the fault did not strike"),
     ];
