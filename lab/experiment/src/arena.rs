@@ -5,13 +5,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Data, Fault, HandedOut, Outcome, Paths, Retry, Run, Step, Wish, Work};
+use lab_experiment::{Data, Fault, HandedOut, LONGEST_RUN, Outcome, Paths, Retry, Run, Step, Wish, Work};
 use lab_wire::Failure;
 
-use crate::contender::{self, Contend, Volume};
+use crate::contender::{self, Contend, Volume, longest_call};
 use crate::data::{self, Access, Accessing, Ended};
 use crate::left::Left;
-use crate::observe::Device;
+use crate::observe::{self, Device};
 use crate::trouble::{self, Trouble, VOLUME};
 use crate::{host, lab};
 
@@ -35,6 +35,33 @@ const LITTLE: usize = 256 << 10;
 const SOONEST: Duration = Duration::from_millis(50);
 /// A writer on dead paths is waited for so long until it hangs.
 const HANGS_BY: Duration = Duration::from_secs(20);
+/// And hangs still after this: any process hangs for a moment, as one that reads its own program from the disk does.
+const STILL: Duration = Duration::from_secs(1);
+/// Between two tries of a login nothing of it is there to see. iscsid makes the next one 3 s after a connection that failed, and 5 s after
+/// an error of its own (open-iscsi 2.1.8, `usr/initiator.c`, `ISCSI_CONN_ERR_REOPEN_DELAY` and `ISCSI_INTERNAL_ERR_REOPEN_DELAY`);
+/// where nothing is wrong any more its session is there well within the 2 s that it has besides.
+const FAIR_CHANCE: Duration = Duration::from_secs(7);
+/// An attach that is to be cut off takes seconds, since nothing is wrong; no call of the rehearsals has longer.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(120);
+/// And no rehearsal is begun later.
+const REHEARSALS: Duration = Duration::from_secs(300);
+
+/// What a run takes, in seconds, if everything in it takes as long as it may: rehearsals and the last of them, start, attach and two
+/// detaches, a look at the device, its data, and the laboratory's own part.
+const LONGEST: u64 = REHEARSALS.as_secs()
+    + 2 * longest_call(REHEARSAL_LIMIT)
+    + 3 * longest_call(CALL_LIMIT)
+    + LATER.as_secs()
+    + 2 * observe::LIMIT.as_secs()
+    + BLOCK_LIMIT.as_secs()
+    + HANGS_BY.as_secs()
+    + STILL.as_secs()
+    + 2 * DATA_LIMIT.as_secs()
+    + HEALED_LIMIT.as_secs()
+    + 2 * data::DYING_LIMIT.as_secs()
+    + FAIR_CHANCE.as_secs()
+    + lab::LONGEST;
+const _: () = assert!(LONGEST <= LONGEST_RUN.as_secs());
 
 /// Runs it; the host must be clean.
 ///
@@ -60,6 +87,7 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         wish: wish.clone(),
         ended: 0,
         commit: String::new(),
+        jobs: None,
         versions,
         cut_off,
         struck: None,
@@ -70,6 +98,8 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
         detach: None,
         leftovers: BTreeMap::new(),
         retry: None,
+        after_healing: None,
+        not_cleaned: None,
     };
     if run.attach.ok() {
         use_and_detach(
@@ -88,6 +118,12 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     }
     run.struck = trouble.struck();
     trouble.heal()?;
+    thread::sleep(FAIR_CHANCE.saturating_sub(trouble.healed_for()));
+    let left = Left::look()?;
+    run.after_healing = Some(left.beyond(&before));
+    if run.after_healing.as_ref().is_some_and(|left| !left.is_empty()) {
+        left.tell("and after everything was healed");
+    }
     Ok(run)
 }
 
@@ -95,24 +131,27 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
 /// this one was over all the same, it is begun anew and killed in half the time.
 fn cut_off(wish: &Wish, volume: &Volume) -> Result<Step, Failure> {
     let volume = std::slice::from_ref(volume);
-    let mut limit = CALL_LIMIT;
-    loop {
+    let (began, mut limit) = (Instant::now(), REHEARSAL_LIMIT);
+    while began.elapsed() < REHEARSALS {
         let mut contender = contender::ready(wish.contender, None)?;
         let attached = contender.attach(volume, limit)?.step;
-        if limit < CALL_LIMIT && attached.outcome == Outcome::Killed {
+        if limit < REHEARSAL_LIMIT && attached.outcome == Outcome::Killed {
             return Ok(attached);
         }
         if limit < SOONEST {
             return Err(Failure::new(format!("an attach is over within {} ms", limit.as_millis())));
         }
         limit = match limit {
-            CALL_LIMIT => Duration::from_secs_f64(attached.seconds).mul_f64(share(wish.seed)).max(SOONEST),
+            REHEARSAL_LIMIT => {
+                Duration::from_secs_f64(attached.seconds).mul_f64(share(wish.seed)).max(SOONEST)
+            }
             over => over / 2,
         };
-        contender.detach(volume, false, CALL_LIMIT)?;
+        contender.detach(volume, false, REHEARSAL_LIMIT)?;
         drop(contender);
         lab::fresh()?;
     }
+    Err(Failure::new(format!("no attach could be cut off within {} s", REHEARSALS.as_secs())))
 }
 
 /// All that comes after an attach that says it succeeded.
@@ -132,8 +171,9 @@ fn use_and_detach(
         thread::sleep(LATER.saturating_sub(returned.elapsed()));
         let paths_later = device.paths();
         stale |= trouble.is_stale(&device);
+        let there = Some(Left::look()?.beyond(before));
         let right_volume = data::is_volume(&device.node, VOLUME, run.wish.seed, BLOCK_LIMIT)?;
-        run.handed_out = Some(HandedOut { map, paths, paths_later, right_volume, stale });
+        run.handed_out = Some(HandedOut { map, paths, paths_later, there, right_volume, stale });
         if run.fault() == Fault::DirtyAllDead {
             stuck = Some(work.begin_on_dead_paths(&device.node, trouble)?);
         } else {
@@ -201,13 +241,14 @@ impl Writing {
         let until = Instant::now() + HANGS_BY;
         while Instant::now() < until {
             if writer.hangs() {
-                trouble.strike().now();
-                break;
+                thread::sleep(STILL);
+                if writer.hangs() {
+                    trouble.strike().now();
+                    break;
+                }
             }
             thread::sleep(Duration::from_millis(20));
         }
-        // A moment in which it hangs may pass: it is to be at its close.
-        thread::sleep(Duration::from_secs(1));
         Ok(writer)
     }
 

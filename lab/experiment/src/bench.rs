@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Bench, BenchWish, Sessions, Timed};
+use lab_experiment::{Bench, BenchWish, LONGEST_RUN, Sessions, Step, Timed};
 use lab_wire::Failure;
 
-use crate::contender::{self, Answer, Volume};
+use crate::contender::{self, Answer, Contend, Volume, longest_call};
 use crate::left::Left;
 use crate::observe::Device;
 use crate::processor::Processor;
@@ -25,6 +25,9 @@ const LONGER: Duration = Duration::from_secs(20);
 /// What comes and goes with a volume has a name in one of these; the sessions first.
 const NAMES: [&str; 5] =
     ["/sys/class/iscsi_session", "/sys/class/block", "/dev/mapper", "/dev/disk/by-path", "/dev/disk/by-id"];
+/// Attach and detach of the volumes and of their keeper, each as long as it may take.
+const _: () =
+    assert!(4 * longest_call(CALL_LIMIT) + 2 * LONGER.as_secs() + lab::LONGEST <= LONGEST_RUN.as_secs());
 /// There while udev has an event that is not dealt with (systemd 252, `src/udev/udevd.c`).
 const UDEV_IS_BUSY: &str = "/run/udev/queue";
 
@@ -43,12 +46,16 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     if !kept.step.ok() {
         return Err(Failure::new(format!("the volume that keeps the sessions: {:?}", kept.step.error)));
     }
+    let mut keeper_detach = None;
     if wish.sessions == Sessions::New {
-        contender.detach(&keeper, false, CALL_LIMIT)?;
+        keeper_detach = Some(detach_keeper(contender.as_mut(), &keeper)?);
     }
     settled()?;
     if wish.sessions == Sessions::New && names_in(NAMES[0]).next().is_some() {
-        return Err(Failure::new("a session stays of the volume that was to be detached again"));
+        let why = keeper_detach.and_then(|step| step.error);
+        return Err(Failure::new(format!(
+            "a session stays of the volume that was to be detached again: {why:?}"
+        )));
     }
     if wish.dead_half {
         lab::lab(&["drop", "100%", "1", "2"])?;
@@ -66,14 +73,17 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     let (detached, detach_processor) = (detached?, processor.seconds());
     let mut left = Left::look()?.beyond(&before.1);
     if wish.sessions == Sessions::Existing {
-        contender.detach(&keeper, false, CALL_LIMIT)?;
-        left.extend(Left::look()?.counts());
+        keeper_detach = Some(detach_keeper(contender.as_mut(), &keeper)?);
     }
+    // What the keeper's detach has left counts, whether it was before these or after them.
+    left.extend(Left::look()?.counts());
     lab::lab(&["heal"])?;
     Ok(Bench {
         wish: wish.clone(),
         ended: 0,
         commit: String::new(),
+        jobs: None,
+        abandoned: 0,
         versions,
         attach: attached.step,
         attach_processor,
@@ -83,8 +93,14 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
         detach_events: detached.events,
         gone,
         detach_processor,
+        keeper_detach,
         leftovers: left,
+        not_cleaned: None,
     })
+}
+
+fn detach_keeper(contender: &mut dyn Contend, keeper: &[Volume]) -> Result<Step, Failure> {
+    Ok(contender.detach(keeper, false, CALL_LIMIT)?.step)
 }
 
 /// Calls somebody while another watches, who gets a little longer where the call succeeds.

@@ -25,7 +25,7 @@ const PAGE: usize = 4096;
 /// Where the laboratory's target keeps its volumes.
 const VOLUMES: &str = "/run/volumes";
 /// A process that was killed has so long to die.
-const DYING_LIMIT: Duration = Duration::from_secs(240);
+pub const DYING_LIMIT: Duration = Duration::from_secs(240);
 /// How often a process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 

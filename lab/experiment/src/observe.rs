@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::programs::limited;
 
 /// Nothing that is asked here takes longer.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A block device by the kernel's name.
 #[derive(Clone, Debug)]

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use lab_wire::Failure;
 use rustix::process::Pid;
 
 /// A program that is ended at a limit, with nothing to read.
@@ -11,6 +14,21 @@ pub fn limited(limit: Duration, program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.arg(limit.as_secs().to_string()).arg(program).stdin(Stdio::null());
     command
+}
+
+/// Does what may hang in the kernel, where no signal ends it: in a thread of its own, which is left behind at the limit.
+///
+/// # Errors
+/// It was not over by then.
+pub fn by<T: Send + 'static>(
+    limit: Instant,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let (done, over) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    let left = limit.saturating_duration_since(Instant::now());
+    over.recv_timeout(left).map_err(|_| Failure::new(format!("waited in vain for {what}")))
 }
 
 /// The processes of that name (`comm`).
@@ -30,4 +48,19 @@ pub fn status(process: u32, key: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     value.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_left_behind_at_the_limit() {
+        let began = Instant::now();
+        let slow =
+            by(began + Duration::from_millis(50), "a sleeper", || thread::sleep(Duration::from_secs(60)));
+        assert_eq!(slow.unwrap_err().to_string(), "waited in vain for a sleeper");
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert_eq!(by(began + Duration::from_secs(60), "an answer", || 7).unwrap(), 7);
+    }
 }

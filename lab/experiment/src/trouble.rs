@@ -42,6 +42,7 @@ pub struct Trouble {
     /// What the kernel calls the volume whose device was left at the LUN.
     other: Option<String>,
     strike: Strike,
+    healed: Option<Instant>,
 }
 
 /// When what is done by hand is done, in seconds since the fault was begun.
@@ -76,6 +77,7 @@ impl Trouble {
             hands: Vec::new(),
             other: None,
             strike: Strike { since: Instant::now(), at: Arc::default() },
+            healed: None,
         };
         match fault {
             Fault::None | Fault::UnmappedBeforeDetach | Fault::DirtyAllDead | Fault::CallerKilled => {}
@@ -137,8 +139,19 @@ impl Trouble {
         }
     }
 
+    /// How long everything has been well again.
+    pub fn healed_for(&self) -> Duration {
+        self.healed.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
     /// Everything is well again.
     pub fn heal(&mut self) -> Result<(), Failure> {
+        self.make_well()?;
+        self.healed.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn make_well(&mut self) -> Result<(), Failure> {
         self.over.store(true, Ordering::Relaxed);
         for hand in self.hands.drain(..) {
             hand.join().unwrap_or_else(|_| Err(Failure::new("the hand that makes trouble panicked")))?;

@@ -2,16 +2,17 @@
 //! least that must be done; and what of it is spent where.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use lab_experiment::{Bench, BenchWish, Contender, Sessions, Timed, Versions};
-use lab_wire::{Backend, Context, Failure, Family, Spec, Target};
+use lab_wire::{Backend, Context, Family, Spec, Target};
 use sha2::{Digest, Sha256};
 
 use super::guests::{Guests, Lost};
+use super::recording::{Line, Recording, Stamp};
 use super::report::bench::{document, kind_of};
-use super::store::{self, Store};
+use super::store::{self, Appending, Store};
 use crate::lab::{Stop, repository, told};
 
 /// What is measured
@@ -65,35 +66,20 @@ pub fn main(args: &BenchArgs) -> ExitCode {
 
 fn run(args: &BenchArgs) -> Result<u8, Stop> {
     let store: Store<Bench> = Store::open(store::BENCH)?;
-    let store = if args.report { store } else { measure(args, store)? };
+    let store = if args.report { store } else { measure(args, store.appending()?)? };
     let file = repository().join(REPORT);
     fs::write(&file, document(store.lines())).context(|| format!("cannot write {}", file.display()))?;
     println!("bench: the report of {} measurements is in {REPORT}", store.lines().len());
     Ok(0)
 }
 
-fn measure(args: &BenchArgs, store: Store<Bench>) -> Result<Store<Bench>, Stop> {
+fn measure(args: &BenchArgs, store: Appending<Bench>) -> Result<Store<Bench>, Stop> {
     let seed = args.seed.unwrap_or_else(store::now);
     let first = store.lines().iter().map(|line| line.wish.round + 1).max().unwrap_or_default();
     let wishes = wishes(args, first, seed);
-    let total = wishes.len();
-    println!("bench: {total} measurements; --seed {seed}");
+    println!("bench: {} measurements; --seed {seed}", wishes.len());
     let guests = Guests::ready("bench")?;
-    let commit = store::commit();
-    let store = Mutex::new((0, store));
-    let poisoned = || Failure::new("a guest's follower panicked");
-    let take = |line: &[u8], _| {
-        let seen: Bench = serde_json::from_slice(line).context(|| {
-            format!("the guest said what is no measurement: {}", String::from_utf8_lossy(line))
-        })?;
-        let seen = Bench { ended: store::now(), commit: commit.clone(), ..seen };
-        let wish = seen.wish.clone();
-        let (count, store) = &mut *store.lock().map_err(|_| poisoned())?;
-        *count += 1;
-        println!("[{count:3}/{total}] {}", line_of(&seen));
-        store.add(seen)?;
-        Ok(wish)
-    };
+    let recording = Recording::new(wishes.len(), NonZeroUsize::MIN, store);
     let shape = Spec {
         target: Target::Lio,
         family: Family::Ipv4,
@@ -105,19 +91,12 @@ fn measure(args: &BenchArgs, store: Store<Bench>) -> Result<Store<Bench>, Stop> 
         collect: false,
         timeout: 0,
     };
-    // What hung or killed its guest is a measurement that failed, and none that there never was.
-    let lose = |lost: Lost<BenchWish>| {
-        let seen = lost_guest(lost, &commit);
-        println!("LOST {}", line_of(&seen));
-        store.lock().map_err(|_| poisoned())?.1.add(seen)
-    };
     for together in
         wishes.chunk_by(|one, next| (one.round, kept_together(one)) == (next.round, kept_together(next)))
     {
-        guests.fulfil(&shape, together.to_vec(), &take, &lose)?;
+        guests.fulfil(&shape, together.to_vec(), &recording)?;
     }
-    let (_, store) = store.into_inner().map_err(|_| poisoned())?;
-    Ok(store)
+    Ok(recording.done()?)
 }
 
 /// Measurements that are compared with each other share a guest, and no hour lies between them: those of so many volumes, with all
@@ -126,22 +105,44 @@ fn kept_together(wish: &BenchWish) -> (u16, Sessions) {
     (wish.volumes, wish.sessions)
 }
 
-fn lost_guest(lost: Lost<BenchWish>, commit: &str) -> Bench {
-    let step = lost.step();
-    Bench {
-        wish: lost.wish,
-        ended: store::now(),
-        commit: commit.to_owned(),
-        versions: Versions::default(),
-        attach: step.clone(),
-        attach_processor: None,
-        seen: Timed::default(),
-        events: Vec::new(),
-        detach: step,
-        detach_events: Vec::new(),
-        gone: None,
-        detach_processor: None,
-        leftovers: Lost::<BenchWish>::left(),
+impl Line for Bench {
+    type Wish = BenchWish;
+
+    fn wish(&self) -> &BenchWish {
+        &self.wish
+    }
+
+    fn stamped(self, stamp: Stamp) -> Self {
+        let Stamp { ended, commit, jobs, abandoned } = stamp;
+        Self { ended, commit, jobs: Some(jobs.get()), abandoned, ..self }
+    }
+
+    /// What hung or killed its guest is a measurement that failed, and none that there never was.
+    fn lost(lost: Lost<BenchWish>) -> Self {
+        let step = lost.step();
+        Self {
+            wish: lost.wish,
+            ended: 0,
+            commit: String::new(),
+            jobs: None,
+            abandoned: 0,
+            versions: Versions::default(),
+            attach: step.clone(),
+            attach_processor: None,
+            seen: Timed::default(),
+            events: Vec::new(),
+            detach: step,
+            detach_events: Vec::new(),
+            gone: None,
+            detach_processor: None,
+            keeper_detach: None,
+            leftovers: Lost::<BenchWish>::left(),
+            not_cleaned: None,
+        }
+    }
+
+    fn told(&self) -> String {
+        line_of(self)
     }
 }
 

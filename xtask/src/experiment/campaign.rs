@@ -2,15 +2,15 @@
 //! is on disk as soon as it is over, so a campaign may be interrupted at any time.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 
 use lab_experiment::{Cell, Contender, Run, Versions, Wish};
-use lab_wire::{Context, Failure, Family, Spec};
+use lab_wire::{Family, Spec};
 use sha2::{Digest, Sha256};
 
 use super::guests::{Guests, Lost, PER_GUEST};
 use super::matrix::Missing;
-use super::store::{self, Store};
+use super::recording::{Line, Recording, Stamp};
+use super::store::{Appending, Store};
 use crate::lab::{Stop, side_by_side};
 
 /// Runs them all, and returns the store with what was seen.
@@ -18,54 +18,53 @@ pub fn run(
     missing: Vec<Missing>,
     seed: u64,
     jobs: NonZeroUsize,
-    store: Store<Run>,
+    store: Appending<Run>,
 ) -> Result<Store<Run>, Stop> {
     println!("experiment: {} runs are missing; --seed {seed}", missing.len());
     let guests = Guests::ready("run")?;
-    let commit = store::commit();
-    let total = missing.len();
-    let store = Mutex::new((0, store));
-    let poisoned = |_| Failure::new("a guest's follower panicked");
-    let take = |line: &[u8], abandoned| {
-        let run: Run = serde_json::from_slice(line)
-            .context(|| format!("the guest said what is no run: {}", String::from_utf8_lossy(line)))?;
-        let run = Run { ended: store::now(), commit: commit.clone(), abandoned, ..run };
-        let wish = run.wish.clone();
-        let (count, store) = &mut *store.lock().map_err(|_| poisoned(()))?;
-        *count += 1;
-        println!("[{count:4}/{total}] {}", line_of(&run));
-        store.add(run)?;
-        Ok(wish)
-    };
-    // A guest that was lost is part of what a contender does to a host, so it counts; who tried again until all is well would hide it.
-    let lose = |lost: Lost<Wish>| {
-        let run = lost_guest(lost, &commit);
-        println!("LOST {}", line_of(&run));
-        store.lock().map_err(|_| poisoned(()))?.1.add(run)
-    };
+    let recording = Recording::new(missing.len(), jobs, store);
     side_by_side(batches(shuffled(missing, seed)), jobs.get(), |batch| {
-        guests.fulfil(&shape(batch[0].cell), batch, &take, &lose)
+        guests.fulfil(&shape(batch[0].cell), batch, &recording)
     })?;
-    let (_, store) = store.into_inner().map_err(|_| poisoned(()))?;
-    Ok(store)
+    Ok(recording.done()?)
 }
 
-/// A run whose guest hung or died: nothing was attached, and the guest is what was left.
-fn lost_guest(lost: Lost<Wish>, commit: &str) -> Run {
-    Run {
-        attach: lost.step(),
-        wish: lost.wish,
-        ended: store::now(),
-        commit: commit.to_owned(),
-        versions: Versions::default(),
-        cut_off: None,
-        struck: None,
-        abandoned: 0,
-        handed_out: None,
-        data: None,
-        detach: None,
-        leftovers: Lost::<Wish>::left(),
-        retry: None,
+impl Line for Run {
+    type Wish = Wish;
+
+    fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    fn stamped(self, stamp: Stamp) -> Self {
+        let Stamp { ended, commit, jobs, abandoned } = stamp;
+        Self { ended, commit, jobs: Some(jobs.get()), abandoned, ..self }
+    }
+
+    /// Nothing was attached, and the guest is what was left.
+    fn lost(lost: Lost<Wish>) -> Self {
+        Self {
+            attach: lost.step(),
+            wish: lost.wish,
+            ended: 0,
+            commit: String::new(),
+            jobs: None,
+            versions: Versions::default(),
+            cut_off: None,
+            struck: None,
+            abandoned: 0,
+            handed_out: None,
+            data: None,
+            detach: None,
+            leftovers: Lost::<Wish>::left(),
+            retry: None,
+            after_healing: None,
+            not_cleaned: None,
+        }
+    }
+
+    fn told(&self) -> String {
+        line_of(self)
     }
 }
 
@@ -90,8 +89,9 @@ fn line_of(run: &Run) -> String {
         _ => "",
     };
     let missed = if run.missed() { " FAULT DID NOT STRIKE" } else { "" };
+    let stuck = if run.not_cleaned.is_some() { " CANNOT BE CLEANED" } else { "" };
     format!(
-        "{} {}:{}{paths}{}{}{}{}{missed}",
+        "{} {}:{}{paths}{}{}{}{}{missed}{stuck}",
         run.wish.contender.name(),
         run.wish.cell,
         step("attach", Some(&run.attach)),

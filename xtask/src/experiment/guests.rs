@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use lab_experiment::{LONGEST_RUN, Outcome, Step};
 use lab_wire::{Context, Failure, Spec};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::peers;
+use super::recording::{Line, Recording};
 use crate::lab::{Place, Programs, Ready, Script, Steps, Stop, Stream, Suite, Verdict, follow, repository};
 
 /// What the guest has besides what every guest has.
@@ -38,7 +38,7 @@ pub struct Lost<W> {
     /// After so many seconds.
     pub seconds: f64,
     /// How its last guest ended.
-    pub why: &'static str,
+    pub why: String,
 }
 
 impl<W> Lost<W> {
@@ -54,9 +54,6 @@ impl<W> Lost<W> {
         [("guests".to_owned(), 1)].into()
     }
 }
-
-/// Takes what a guest says, and how often it was begun in vain before; says which wish it was.
-pub type Take<'a, W> = dyn Fn(&[u8], usize) -> Result<W, Failure> + 'a;
 
 /// Everything that the guests of an experiment are booted from.
 pub struct Guests {
@@ -74,44 +71,44 @@ impl Guests {
         Ok(Self { ready, verb })
     }
 
-    /// Brings wishes to their end in guests of that shape. Whatever a guest says is handed to `take`, which says which
-    /// wish that was, with how often it was begun in vain before; of one that was lost `lose` is told.
-    pub fn fulfil<W: Serialize + DeserializeOwned + PartialEq>(
+    /// Brings wishes to their end in guests of that shape, and records each.
+    pub fn fulfil<L: Line>(
         &self,
         shape: &Spec,
-        mut rest: Vec<W>,
-        take: &Take<'_, W>,
-        lose: &dyn Fn(Lost<W>) -> Result<(), Failure>,
+        mut rest: Vec<L::Wish>,
+        recording: &Recording<L>,
     ) -> Result<(), Failure> {
         let mut tries = 0;
         while !rest.is_empty() {
             let before = rest.len();
-            let (verdict, under_way) = self.in_one_guest(shape, &mut rest, tries, take)?;
-            tries = if rest.len() < before { 0 } else { tries + 1 };
-            // Who ended in its middle by himself could not go on, and says why: perhaps it was the laboratory, so it is tried once more.
-            let lost = !matches!(verdict, Verdict::Ended(_)) || tries == TRIES;
-            if let (true, Some((wish, began))) = (lost, under_way) {
-                rest.retain(|other| *other != wish);
-                tries = 0;
-                lose(Lost { wish, seconds: began.elapsed().as_secs_f64(), why: verdict.sentence() })?;
-            }
-            if tries == TRIES {
-                let given_up = serde_json::to_string(&rest.remove(0)).unwrap_or_default();
-                eprintln!("experiment: given up after {TRIES} guests: {given_up}: {}", verdict.sentence());
-                tries = 0;
+            let ended = self.in_one_guest(shape, &mut rest, tries, recording)?;
+            let progressed = rest.len() < before;
+            match next(&ended.verdict, progressed, ended.under_way.is_some(), tries) {
+                Next::Another(again) => tries = again,
+                Next::Lost => {
+                    let Some((wish, began)) = ended.under_way else { continue };
+                    rest.retain(|other| *other != wish);
+                    let lost = Lost { wish, seconds: began.elapsed().as_secs_f64(), why: ended.why };
+                    recording.lose(lost, if progressed { 0 } else { tries })?;
+                    tries = 0;
+                }
+                Next::GivenUp => {
+                    let given_up = serde_json::to_string(&rest.remove(0)).unwrap_or_default();
+                    eprintln!("experiment: given up after {TRIES} guests: {given_up}: {}", ended.why);
+                    tries = 0;
+                }
             }
         }
         Ok(())
     }
 
-    /// How the guest ended, and the wish that it did not bring to its end, and since when it was at it.
-    fn in_one_guest<W: Serialize + DeserializeOwned + PartialEq>(
+    fn in_one_guest<L: Line>(
         &self,
         shape: &Spec,
-        rest: &mut Vec<W>,
+        rest: &mut Vec<L::Wish>,
         tries: usize,
-        take: &Take<'_, W>,
-    ) -> Result<(Verdict, Option<(W, Instant)>), Failure> {
+        recording: &Recording<L>,
+    ) -> Result<Ended<L::Wish>, Failure> {
         let place = Place::make(&repository(), false)?;
         let share = &rest[..rest.len().min(PER_GUEST)];
         let limit = LONGEST_RUN * u32::try_from(share.len()).unwrap_or(1);
@@ -124,13 +121,14 @@ impl Guests {
         let mut steps = Steps::start();
         steps.quiet();
         let machine = self.ready.boot(&place, &script, &spec, &mut steps)?;
-        let mut line = Vec::new();
+        let (mut line, mut said) = (Vec::new(), Vec::new());
         let mut under_way = None;
         // What another guest could not bring to its end is the first.
         let mut tries = tries;
         let output = |stream, bytes: &[u8]| {
             if stream == Stream::Err {
                 eprint!("{}", String::from_utf8_lossy(bytes));
+                said.extend_from_slice(bytes);
                 return Ok(());
             }
             for &byte in bytes {
@@ -138,15 +136,16 @@ impl Guests {
                     line.push(byte);
                     continue;
                 }
-                let said = std::mem::take(&mut line);
-                if said.is_empty() {
+                let told = std::mem::take(&mut line);
+                if told.is_empty() {
                     continue;
                 }
-                if let Ok(Begins { begins }) = serde_json::from_slice(&said) {
+                if let Ok(Begins { begins }) = serde_json::from_slice(&told) {
                     under_way = Some((begins, Instant::now()));
+                    said.clear();
                     continue;
                 }
-                let done = take(&said, std::mem::take(&mut tries))?;
+                let done = recording.take(&told, std::mem::take(&mut tries))?;
                 rest.retain(|wish| *wish != done);
                 under_way = None;
             }
@@ -156,6 +155,89 @@ impl Guests {
         if !matches!(verdict, Verdict::Ended(0 | 3)) {
             verdict.report(&place.console());
         }
-        Ok((verdict, under_way))
+        Ok(Ended { why: why(&verdict, &said), verdict, under_way })
+    }
+}
+
+/// How a guest ended.
+struct Ended<W> {
+    verdict: Verdict,
+    /// The wish that it did not bring to its end, and since when it was at it.
+    under_way: Option<(W, Instant)>,
+    why: String,
+}
+
+/// The verdict, and the last that was said on standard error since the wish began.
+fn why(verdict: &Verdict, said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    match said.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{}; its last word: {}", verdict.sentence(), last.trim()),
+        None => verdict.sentence().to_owned(),
+    }
+}
+
+/// What comes after a guest.
+#[derive(Debug, PartialEq)]
+enum Next {
+    /// Another guest, which begins with a wish that was begun in vain so often.
+    Another(usize),
+    /// The wish under way is lost.
+    Lost,
+    /// The first of the rest is not even begun, by one guest after the other.
+    GivenUp,
+}
+
+/// `progressed`: it brought a wish to its end; `began`: there is one that it did not; `tries`: so many guests had come to nothing with the
+/// first one before.
+fn next(verdict: &Verdict, progressed: bool, began: bool, tries: usize) -> Next {
+    let tries = if progressed { usize::from(began) } else { tries + 1 };
+    // Who ended in its middle by himself could not go on, and says why: perhaps it was the laboratory, so it is tried once more.
+    let by_itself = matches!(verdict, Verdict::Ended(_));
+    match (began, by_itself, tries >= TRIES) {
+        (true, false, _) | (true, true, true) => Next::Lost,
+        (false, _, true) => Next::GivenUp,
+        (_, _, false) => Next::Another(tries),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_its_guest_did_not_survive_is_lost_at_once() {
+        for (progressed, tries) in [(true, 0), (false, 0), (false, 1)] {
+            assert_eq!(next(&Verdict::GuestHung, progressed, true, tries), Next::Lost);
+            assert_eq!(next(&Verdict::Died(String::new()), progressed, true, tries), Next::Lost);
+        }
+    }
+
+    #[test]
+    fn what_the_experiment_itself_abandons_is_begun_once_more_and_that_is_counted() {
+        let aborted = Verdict::Ended(2);
+        // As the sixth of its guest, then as the first of the next one.
+        assert_eq!(next(&aborted, true, true, 0), Next::Another(1));
+        assert_eq!(next(&aborted, false, true, 1), Next::Lost);
+        // As the first of its guest.
+        assert_eq!(next(&aborted, false, true, 0), Next::Another(1));
+        // What it had failed with before is over.
+        assert_eq!(next(&aborted, true, true, 1), Next::Another(1));
+    }
+
+    #[test]
+    fn a_guest_that_begins_nothing_is_tried_once_more() {
+        assert_eq!(next(&Verdict::Died(String::new()), false, false, 0), Next::Another(1));
+        assert_eq!(next(&Verdict::Died(String::new()), false, false, 1), Next::GivenUp);
+        assert_eq!(next(&Verdict::Ended(3), true, false, 0), Next::Another(0));
+    }
+
+    #[test]
+    fn why_a_guest_was_lost_says_its_last_word() {
+        let ended = Verdict::Ended(2);
+        assert_eq!(why(&ended, b""), "the script ended");
+        assert_eq!(
+            why(&ended, b"one\nno answer for 120 s\n\n"),
+            "the script ended; its last word: no answer for 120 s"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lab_experiment::{Cell, Contender, Fault, Paths, Run, Setting, Work};
-use lab_wire::{Backend, Target};
+use lab_wire::{Backend, Failure, Target};
 
 /// Which part of the matrix is meant.
 pub struct Selection {
@@ -25,7 +25,8 @@ pub type Missing = (Cell, Contender);
 /// What is owed and not there.
 pub fn missing(selection: &Selection, runs: &[Run]) -> Vec<Missing> {
     let mut there: BTreeMap<Missing, usize> = BTreeMap::new();
-    for run in runs {
+    // One whose fault did not strike says nothing of it.
+    for run in runs.iter().filter(|run| !run.missed()) {
         *there.entry((run.wish.cell, run.wish.contender)).or_default() += 1;
     }
     let pairs = cells().into_iter().flat_map(|cell| selection.contenders.iter().map(move |c| (cell, *c)));
@@ -103,6 +104,24 @@ pub fn owed(cell: Cell, contender: Contender) -> usize {
 }
 
 impl Selection {
+    /// Refuses a pattern that means no cell, and contenders that never run in the cells that are meant: a slip of the pen would look like a
+    /// matrix that is complete.
+    pub fn check(&self) -> Result<(), Failure> {
+        for pattern in &self.cells {
+            if !cells().into_iter().any(|cell| matches(pattern, cell)) {
+                return Err(Failure::new(format!(
+                    "`{pattern}` means no cell: expected a word like `drop-20` or `single`, a name with * like `{}`, or `{SMOKE}`",
+                    "lio/one-iqn/*/drop-20"
+                )));
+            }
+        }
+        let runs = |who: &Contender| cells().into_iter().any(|cell| self.means(cell) && owed(cell, *who) > 0);
+        match self.contenders.iter().any(runs) {
+            true => Ok(()),
+            false => Err(Failure::new("none of these contenders runs in any of these cells")),
+        }
+    }
+
     fn means(&self, cell: Cell) -> bool {
         self.cells.is_empty() || self.cells.iter().any(|pattern| matches(pattern, cell))
     }
@@ -157,6 +176,17 @@ mod tests {
         assert_eq!(count("lio/one-iqn/multipath/*/drop-10"), 2);
         assert_eq!(count("*flap"), 1);
         assert_eq!(count("nothing"), 0);
+    }
+
+    #[test]
+    fn a_selection_that_means_nothing_is_refused() {
+        assert!(all(&["drop-20", "smoke"]).check().is_ok());
+        let why = all(&["drop-20", "sunshine"]).check().unwrap_err().to_string();
+        assert!(why.contains("sunshine") && why.contains("smoke"), "{why}");
+        let floor = Selection { contenders: vec![Contender::Floor], ..all(&[]) };
+        assert!(floor.check().is_err());
+        let old = Selection { contenders: vec![Contender::OsBrick112], ..all(&["tgt"]) };
+        assert!(old.check().is_err());
     }
 
     #[test]

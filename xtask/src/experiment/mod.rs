@@ -2,14 +2,15 @@
 //! packets are lost and worse, and a report made from what was seen.
 //!
 //! The order of the files is the order of the work: the [`matrix`] says what is owed, the [`store`] what is there
-//! already, the [`peers`] are installed, the [`campaign`] runs what is missing in [`guests`], the [`report`] is made from all
-//! data. The [`bench`] is the same for speed, without faults.
+//! already, the [`peers`] are installed, the [`campaign`] runs what is missing in [`guests`], whose answers become lines by
+//! [`recording`], the [`report`] is made from all data. The [`bench`] is the same for speed, without faults.
 
 mod bench;
 mod campaign;
 mod guests;
 mod matrix;
 mod peers;
+mod recording;
 mod report;
 mod store;
 
@@ -20,7 +21,7 @@ use clap::ValueEnum;
 use lab_experiment::{Contender, Run};
 
 use self::matrix::Selection;
-use self::store::Store;
+use self::store::{Appending, Store};
 use crate::lab::{Stop, told};
 
 pub use self::bench::{BenchArgs, main as bench};
@@ -57,7 +58,6 @@ pub fn main(args: &ExperimentArgs) -> ExitCode {
 }
 
 fn run(args: &ExperimentArgs) -> Result<u8, Stop> {
-    let store: Store<Run> = Store::open(store::RUNS)?;
     let selection = Selection {
         cells: args.cells.clone(),
         contenders: match args.contenders.is_empty() {
@@ -66,18 +66,25 @@ fn run(args: &ExperimentArgs) -> Result<u8, Stop> {
         },
         runs: args.runs,
     };
-    let missing = matrix::missing(&selection, store.lines());
+    selection.check()?;
+    let store: Store<Run> = Store::open(store::RUNS)?;
     if args.list {
+        let missing = matrix::missing(&selection, store.lines());
         for (cell, contender, count) in matrix::summary(&missing) {
             println!("{count:3} x {cell} by {}", contender.name());
         }
         println!("{} runs are missing", missing.len());
         return Ok(0);
     }
-    let store = match args.report || missing.is_empty() {
-        true => store,
-        false => campaign::run(missing, args.seed.unwrap_or_else(store::now), args.jobs, store)?,
-    };
+    let store = if args.report { store } else { fulfil(args, &selection, store.appending()?)? };
     report::write(store.lines())?;
     Ok(0)
+}
+
+/// Runs what is missing.
+fn fulfil(args: &ExperimentArgs, selection: &Selection, store: Appending<Run>) -> Result<Store<Run>, Stop> {
+    match matrix::missing(selection, store.lines()) {
+        missing if missing.is_empty() => Ok(store.done()),
+        missing => campaign::run(missing, args.seed.unwrap_or_else(store::now), args.jobs, store),
+    }
 }

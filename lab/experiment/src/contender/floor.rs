@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use lab_experiment::Outcome;
 use lab_wire::{Context, Failure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{Answer, Contend, One, Volume, together};
 use crate::counter::{Counter, threads_of};
+use crate::programs::by;
 
 /// How often to look for what nothing tells us of.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -101,7 +103,7 @@ fn attach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Fa
     let opened = side_by_side(&doors, |door| {
         let host = login(door, limit)?;
         let logged_in = now();
-        scan(&host, &door.luns)?;
+        scan(&host, &door.luns, limit)?;
         Ok((host, logged_in, now()))
     })?;
     let (door, (host, ..)) = doors.iter().zip(&opened).next().ok_or_else(|| Failure::new("no portal"))?;
@@ -136,7 +138,7 @@ fn login(door: &Door, limit: Instant) -> Result<String, Failure> {
     let written =
         fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(record_name(door)), record));
     written.context(|| format!("cannot write the record of {}", door.portal))?;
-    iscsiadm(door, "--login")?;
+    iscsiadm(door, "--login", limit)?;
     let mut host = None;
     wait_for(limit, "the session", || {
         host = host_of(door);
@@ -149,11 +151,18 @@ fn record_name(door: &Door) -> String {
     door.portal.replacen(':', ",", 1)
 }
 
-fn iscsiadm(door: &Door, what: &str) -> Result<(), Failure> {
+/// Not through another program that ends it at the limit: that one would be counted.
+fn iscsiadm(door: &Door, what: &str, limit: Instant) -> Result<(), Failure> {
     let mut command = Command::new("iscsiadm");
     command.args(["-m", "node", "-T", &door.iqn, "-p", &door.portal, what]);
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match status.context(|| "cannot start iscsiadm")?.success() {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut child = child.context(|| "cannot start iscsiadm")?;
+    let pid = Pid::from_child(&child);
+    let status = by(limit, &format!("iscsiadm {what} at {}", door.portal), move || child.wait());
+    if status.is_err() {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    match status?.context(|| "cannot wait for iscsiadm")?.success() {
         true => Ok(()),
         false => Err(Failure::new(format!("iscsiadm {what} failed at {}", door.portal))),
     }
@@ -174,11 +183,22 @@ fn host_of(door: &Door) -> Option<String> {
     })
 }
 
-fn scan(host: &str, luns: &[u64]) -> Result<(), Failure> {
+fn scan(host: &str, luns: &[u64], limit: Instant) -> Result<(), Failure> {
     let file = format!("/sys/class/scsi_host/host{host}/scan");
-    luns.iter()
-        .try_for_each(|lun| fs::write(&file, format!("0 0 {lun}")))
-        .context(|| format!("cannot write {file}"))
+    luns.iter().try_for_each(|lun| write(&file, format!("0 0 {lun}"), limit))
+}
+
+/// To a file of the kernel's, which may do there and then what it is told.
+fn write(file: &str, words: String, limit: Instant) -> Result<(), Failure> {
+    let place = file.to_owned();
+    let written = by(limit, &format!("{file} to be written"), move || fs::write(place, words))?;
+    written.context(|| format!("cannot write {file}"))
+}
+
+fn flush(node: String, limit: Instant) -> Result<(), Failure> {
+    let what = format!("a flush of {node}");
+    let flushed = by(limit, &what, move || fs::File::open(node).and_then(|file| file.sync_all()))?;
+    flushed.context(|| format!("{what} failed"))
 }
 
 /// What multipath calls a volume, from the disk's own identity.
@@ -200,15 +220,13 @@ fn detach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Fa
     }
     // Each volume by itself, and each of its disks.
     let taken_apart = side_by_side(&maps.iter().collect::<Vec<_>>(), |(map, disks)| {
-        let node = format!("/dev/mapper/{map}");
-        fs::File::open(&node).and_then(|file| file.sync_all()).context(|| format!("cannot flush {node}"))?;
+        flush(format!("/dev/mapper/{map}"), limit)?;
         let flushed = now();
-        ask_multipathd(&format!("del map {map}"))?;
+        ask_multipathd(format!("del map {map}"), limit)?;
         let removed = now();
         side_by_side(disks, |(host, lun)| {
             let folder = format!("/sys/class/scsi_device/{host}:0:0:{lun}");
-            let deleted = fs::write(format!("{folder}/device/delete"), "1");
-            deleted.context(|| format!("cannot delete {folder}"))?;
+            write(&format!("{folder}/device/delete"), "1".to_owned(), limit)?;
             wait_for(limit, "a disk to be gone", || !Path::new(&folder).exists())
         })?;
         Ok([flushed, removed, now()])
@@ -220,7 +238,7 @@ fn detach(volumes: &[Volume], began: Instant, limit: Instant) -> Result<Done, Fa
         .map(|(door, _)| door)
         .collect();
     side_by_side(&free, |door| {
-        iscsiadm(door, "--logout")?;
+        iscsiadm(door, "--logout", limit)?;
         let record = Path::new(RECORDS).join(&door.iqn).join(record_name(door));
         fs::remove_file(&record).context(|| format!("cannot remove {}", record.display()))?;
         // The folder goes with its last record.
@@ -240,10 +258,11 @@ fn has_disks(host: &str) -> bool {
 }
 
 /// A request as multipathd takes it: a length, then the words with a zero at their end; so is its answer.
-fn ask_multipathd(words: &str) -> Result<(), Failure> {
-    let ask = || -> std::io::Result<Vec<u8>> {
+fn ask_multipathd(words: String, limit: Instant) -> Result<(), Failure> {
+    let what = format!("multipathd's answer to {words}");
+    let ask = move || -> std::io::Result<Vec<u8>> {
         let mut socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(MULTIPATHD)?)?;
-        let mut request = words.as_bytes().to_vec();
+        let mut request = words.into_bytes();
         request.push(0);
         socket.write_all(&request.len().to_ne_bytes())?;
         socket.write_all(&request)?;
@@ -253,12 +272,10 @@ fn ask_multipathd(words: &str) -> Result<(), Failure> {
         socket.read_exact(&mut answer)?;
         Ok(answer)
     };
-    let answer = ask().context(|| format!("cannot ask multipathd to {words}"))?;
+    let answer = by(limit, &what, ask)?.context(|| format!("cannot have {what}"))?;
     match answer.starts_with(b"ok") {
         true => Ok(()),
-        false => {
-            Err(Failure::new(format!("multipathd, to {words}: {}", String::from_utf8_lossy(&answer).trim())))
-        }
+        false => Err(Failure::new(format!("{what}: {}", String::from_utf8_lossy(&answer).trim()))),
     }
 }
 

@@ -12,12 +12,12 @@ use lab_experiment::Outcome;
 use lab_wire::{Context, Failure};
 use serde_json::{Value, json};
 
-use super::{Answer, Contend, One, Volume, together};
+use super::memory::{forget_peak, peak};
+use super::{Answer, Contend, DYING_LIMIT, One, START_LIMIT, Volume, together};
 use crate::counter::{Counter, threads_of};
-use crate::programs::status;
 
-/// Python reads a hundred modules under emulation before it answers.
-const START_LIMIT: Duration = Duration::from_secs(120);
+/// How often one that was killed is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// What it says meanwhile.
 const LOG: &str = "/var/log/contender.log";
 
@@ -136,18 +136,28 @@ impl Live {
 }
 
 impl Drop for Live {
-    /// It ends with us; where it hangs in the kernel it is not waited for.
+    /// It ends with us; what it leaves is looked for next, so it is to be dead, but where it hangs in the kernel it is not waited for.
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.try_wait();
+        let until = Instant::now() + DYING_LIMIT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
 /// Starts the process, and waits for its first line.
 fn start(words: &[String]) -> Result<(String, Live), Failure> {
+    start_with(LOG, words)
+}
+
+fn start_with(log_file: &str, words: &[String]) -> Result<(String, Live), Failure> {
     let what = words.join(" ");
-    let log =
-        fs::File::options().create(true).append(true).open(LOG).context(|| format!("cannot write {LOG}"))?;
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log_file)
+        .context(|| format!("cannot write {log_file}"))?;
     let mut command = Command::new(&words[0]);
     // The second disk is thrown away with the guest; compiled Python is kept for the next run in it.
     command.env("PYTHONPYCACHEPREFIX", "/run/pycache");
@@ -168,18 +178,54 @@ fn start(words: &[String]) -> Result<(String, Live), Failure> {
     let first = live.answers.recv_timeout(START_LIMIT);
     let version = first.ok().and_then(|first| first["version"].as_str().map(str::to_owned));
     let version = version.ok_or_else(|| {
-        let log = fs::read_to_string(LOG).unwrap_or_default();
+        let log = fs::read_to_string(log_file).unwrap_or_default();
         Failure::new(format!("`{what}` did not become ready; it said: {}", log.trim()))
     })?;
     Ok((version, live))
 }
 
-/// Lets the kernel forget the peak of a process's memory (proc(5), `clear_refs`).
-fn forget_peak(process: u32) {
-    let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The peak of a process's memory, in KiB.
-pub fn peak(process: u32) -> Option<u64> {
-    status(process, "VmHWM")
+    #[test]
+    fn an_answer_tells_whatever_became_of_the_others() {
+        for cut in [None, Some(RecvTimeoutError::Timeout), Some(RecvTimeoutError::Disconnected)] {
+            let done = told(Some(json!({ "id": 0, "device": "/dev/a" })), cut, 2.0);
+            assert_eq!((done.outcome, done.error), (Outcome::Ok, None));
+            assert_eq!(done.device.as_deref(), Some("/dev/a"));
+            let refused = told(Some(json!({ "id": 0, "error": "no" })), cut, 2.0);
+            assert_eq!((refused.outcome, refused.error.as_deref()), (Outcome::Failed, Some("no")));
+        }
+        assert!(told(Some(json!({ "data_may_be_lost": true })), None, 2.0).loss_told);
+        assert!(!told(Some(json!({ "data_may_be_lost": false })), None, 2.0).loss_told);
+    }
+
+    #[test]
+    fn without_one_it_was_killed_by_us_or_died() {
+        let killed = told(None, Some(RecvTimeoutError::Timeout), 2.0);
+        assert_eq!((killed.outcome, killed.error.as_deref()), (Outcome::Killed, Some("killed after 2.0 s")));
+        for cut in [None, Some(RecvTimeoutError::Disconnected)] {
+            let died = told(None, cut, 2.0);
+            assert_eq!(died.outcome, Outcome::Died);
+            assert_eq!(died.error.as_deref(), Some("it ended without an answer"));
+        }
+    }
+
+    /// One of them answers before the process is killed, or ends.
+    fn asked(script: &str, limit: Duration) -> Vec<Outcome> {
+        let script = format!(r#"echo '{{"version":"1"}}'; read line; echo '{{"id":1}}'; {script}"#);
+        let (version, mut live) = start_with("/dev/null", &["sh", "-c", &script].map(str::to_owned)).unwrap();
+        assert_eq!(version, "1");
+        let (answers, cut) = live.ask(&[json!({ "id": 0 }), json!({ "id": 1 })], Instant::now() + limit);
+        answers.into_iter().map(|answer| told(answer, cut, 2.0).outcome).collect()
+    }
+
+    #[test]
+    fn of_several_each_has_an_end_of_its_own() {
+        let long = Duration::from_secs(60);
+        assert_eq!(asked("exec sleep 60", Duration::from_secs(2)), [Outcome::Killed, Outcome::Ok]);
+        assert_eq!(asked("read line; exit 0", long), [Outcome::Died, Outcome::Ok]);
+        assert_eq!(asked("read line; kill -SEGV $$", long), [Outcome::Died, Outcome::Ok]);
+    }
 }

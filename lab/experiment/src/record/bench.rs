@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::run::is_zero;
 use super::{Contender, Step, Versions};
 
 /// What the guest is asked to measure.
@@ -44,6 +45,12 @@ pub struct Bench {
     /// The commit that was run; ends with `+` where the tree differed from it.
     #[serde(default)]
     pub commit: String,
+    /// So many guests ran side by side at most, its own included; not known of the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<usize>,
+    /// How often it was begun before, in a guest where the measurement itself could not go on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned: usize,
     /// On what.
     pub versions: Versions,
     /// The attach of all volumes, until the last call returned.
@@ -68,8 +75,15 @@ pub struct Bench {
     /// Processor time that the host has spent on it, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_processor: Option<f64>,
-    /// What was on the host at the end, by kind.
+    /// The detach of the volume that kept the sessions, or that was there before new ones. (Up to commit `ffa8684` it was not
+    /// recorded, and before new sessions what it left was not counted.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper_detach: Option<Step>,
+    /// What was on the host at the end, by kind, that volume's included; and what was there of the others after their detach.
     pub leftovers: BTreeMap<String, usize>,
+    /// Why the host could not be made clean afterwards, by force; nothing where it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_cleaned: Option<String>,
 }
 
 /// Moments of an attach, in seconds since its begin; nothing where it did not come to that.

@@ -32,6 +32,9 @@ pub struct Run {
     /// The commit that was run; ends with `+` where the tree differed from it.
     #[serde(default)]
     pub commit: String,
+    /// So many guests ran side by side at most, its own included; not known of the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<usize>,
     /// On what.
     pub versions: Versions,
     /// Where the caller was killed on purpose: the attach that was cut off.
@@ -60,6 +63,13 @@ pub struct Run {
     /// Where the detach failed: what a second one did after everything was healed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// What was on the host some seconds after everything was healed, by kind: what was given up may still come then. Unknown in
+    /// older lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_healing: Option<BTreeMap<String, usize>>,
+    /// Why the host could not be made clean afterwards, by force; nothing where it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_cleaned: Option<String>,
 }
 
 /// Whether nothing is left but lines in multipath's list of WWIDs.
@@ -67,7 +77,7 @@ pub fn is_clean(left: &BTreeMap<String, usize>) -> bool {
     left.keys().all(|kind| kind == WWIDS)
 }
 
-fn is_zero(count: &usize) -> bool {
+pub(super) fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
@@ -109,20 +119,20 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<usize>,
     /// Peak memory of its process, or of its processes together where each volume has one, with their helpers, in KiB. (Up to commit
-    /// `0cd3d3b` without helpers, and of the first volume's alone.)
+    /// `0cd3d3b` without helpers, and of the first volume's alone; of bowline's library without its helper up to `ffa8684`.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
 }
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a call ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It says that it did it.
     Ok,
     /// It says that it could not.
     Failed,
-    /// It was killed: because it took too long, or on purpose.
+    /// The experiment killed it: because it took too long, or on purpose.
     Killed,
     /// It ended without an answer.
     Died,
@@ -137,6 +147,9 @@ pub struct HandedOut {
     pub paths: Option<usize>,
     /// And 10 s later.
     pub paths_later: Option<usize>,
+    /// What was on the host then, by kind; unknown in older lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub there: Option<BTreeMap<String, usize>>,
     /// Whether it is the volume that was asked for; unknown where it could not be read.
     pub right_volume: Option<bool>,
     /// Whether a disk below it is the one that another volume has left: whoever asks the host for the identity of what
@@ -181,27 +194,41 @@ impl Step {
     }
 }
 
+impl HandedOut {
+    /// How much of a kind a detach has to take apart. Older lines know paths and map alone.
+    fn had(&self, kind: &str) -> usize {
+        match (&self.there, kind) {
+            (Some(there), _) => there.get(kind).copied().unwrap_or_default(),
+            (None, "maps") => usize::from(self.map),
+            (None, _) => self.paths.unwrap_or_default(),
+        }
+    }
+}
+
 impl Run {
-    /// What was left when all was done: after the last detach, or after an attach that failed.
-    pub fn left(&self) -> &BTreeMap<String, usize> {
-        self.retry.as_ref().map_or(&self.leftovers, |retry| &retry.leftovers)
+    /// What was left when all was done: after the last detach or after an attach that failed, and what there was after the
+    /// healing; of each kind the more.
+    pub fn left(&self) -> BTreeMap<String, usize> {
+        let mut left = self.retry.as_ref().map_or(&self.leftovers, |retry| &retry.leftovers).clone();
+        for (kind, count) in self.after_healing.iter().flatten() {
+            let most = left.entry(kind.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+        left
     }
 
     /// Whether a detach failed and had taken something apart, but not all: then what was left counts, whatever a second one has done. A
-    /// detach that refuses leaves the attachment whole, with its map and its sessions.
+    /// detach that refuses leaves the attachment whole, with its map, its disks and its sessions.
     pub fn stopped_half_way(&self) -> bool {
         let (Some(_), Some(out)) = (&self.retry, &self.handed_out) else { return false };
-        let there = |kind: &str| self.leftovers.get(kind).copied().unwrap_or_default();
-        let paths = out.paths.unwrap_or_default();
-        let whole = there("sessions") >= paths
-            && there("scsi_devices") >= paths
-            && there("maps") >= usize::from(out.map);
+        let left = |kind: &str| self.leftovers.get(kind).copied().unwrap_or_default();
+        let whole = ["sessions", "scsi_devices", "maps"].into_iter().all(|kind| left(kind) >= out.had(kind));
         !whole && !is_clean(&self.leftovers)
     }
 
     /// Whether nothing was, but for lines in multipath's list of WWIDs: they grow, and harm nobody.
     pub fn clean(&self) -> bool {
-        is_clean(self.left())
+        is_clean(&self.left())
     }
 
     /// Whether nothing was at all.
@@ -259,7 +286,7 @@ impl Run {
     /// Whether a fault that is done by hand was not, or not before the attach was over: what came out of the run says nothing of it.
     pub fn missed(&self) -> bool {
         match self.fault() {
-            Fault::CallerKilled => !self.cut_off.as_ref().is_some_and(|cut| cut.outcome == Outcome::Killed),
+            Fault::CallerKilled => self.cut_off.as_ref().is_none_or(|cut| cut.outcome != Outcome::Killed),
             Fault::IscsidKilled | Fault::MultipathdStopped => {
                 self.struck.is_none_or(|struck| struck >= self.attach.seconds)
             }
@@ -299,6 +326,39 @@ mod tests {
             assert!(detach_failed(part).clean(), "what a second detach did is another question");
         }
         assert!(!detach_failed(r#"{"wwids":1}"#).stopped_half_way());
+    }
+
+    #[test]
+    fn a_detach_is_half_way_when_less_is_left_than_there_was() {
+        let half_way = |left: &str, there: Option<&str>| {
+            let mut run = detach_failed(left);
+            let out = run.handed_out.as_mut().unwrap();
+            out.paths = Some(1);
+            out.there = there.map(|kinds| serde_json::from_str(kinds).unwrap());
+            run.stopped_half_way()
+        };
+        let left = r#"{"maps":1,"sessions":2,"scsi_devices":2}"#;
+        assert!(!half_way(left, None), "an old line knows of one path alone");
+        assert!(!half_way(left, Some(left)));
+        assert!(half_way(left, Some(r#"{"maps":1,"sessions":2,"scsi_devices":4}"#)));
+        assert!(half_way(left, Some(r#"{"maps":1,"sessions":4,"scsi_devices":2}"#)));
+        assert!(half_way(left, Some(r#"{"maps":2,"sessions":2,"scsi_devices":2}"#)));
+        let gone_before = r#"{"sessions":2,"scsi_devices":2}"#;
+        assert!(half_way(gone_before, None) && !half_way(gone_before, Some(gone_before)));
+    }
+
+    #[test]
+    fn what_comes_after_the_healing_is_left_over() {
+        let came = |kinds: &str| Run {
+            after_healing: Some(serde_json::from_str(kinds).unwrap()),
+            ..detach_failed(r#"{"maps":1}"#)
+        };
+        assert!(came("{}").clean() && came("{}").spotless(), "what the second detach took is not left");
+        assert!(came(r#"{"wwids":1}"#).clean() && !came(r#"{"wwids":1}"#).spotless());
+        assert!(!came(r#"{"sessions":1}"#).clean());
+        let mut more = came(r#"{"sessions":2}"#);
+        more.retry.as_mut().unwrap().leftovers = [("sessions".to_owned(), 1), ("maps".to_owned(), 1)].into();
+        assert_eq!(more.left(), [("maps".to_owned(), 1), ("sessions".to_owned(), 2)].into());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use lab_experiment::{Cell, Contender, Fault, Paths, Run, Work};
 
 use super::data::Data;
 use super::goals::Goal;
-use super::summary::{Spread, Summary};
+use super::summary::{Spread, Summary, as_f64, whole};
 use crate::experiment::matrix::{self, MAIN};
 
 /// What bowline's command and its library shall reach, over all cells.
@@ -46,6 +46,12 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
             &|cell| a_portal_is_clean(cell.fault),
             &Run::attached,
         ),
+        // With force, data that was under way when all paths died may be given up.
+        all(
+            "and with it all the rest: the volume is written, read and detached, the target has it, nothing is left",
+            &|cell| a_portal_is_clean(cell.fault) && cell.fault != Fault::DirtyAllDead,
+            &whole,
+        ),
         most("attach succeeds in 95 % with 10 % dropped on all portals", Fault::Drop10),
         most("attach succeeds in 95 % with 20 % dropped on all portals", Fault::Drop20),
         Goal::all("every multipath attach hands out a map", maps, handed_out).missing(missing(&multipath)),
@@ -76,6 +82,15 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
             &|run| !run.attached() && run.attach.seconds <= 120.0 && run.spotless(),
         ),
     ];
+    let command = data.runs.iter().filter(|run| run.wish.contender == Contender::Bowline);
+    let most = command.flat_map(|run| run.calls().filter_map(|call| call.memory)).max();
+    let mib = most.map(|kib| as_f64(kib) / 1024.0);
+    aims.push(Goal::at_most(
+        "memory of the command, with its helper: at most 16 MiB in any run",
+        mib,
+        16.0,
+        " MiB",
+    ));
     aims.extend(Work::ALL.map(|work| detach_beside_os_brick(data, work)));
     aims
 }
@@ -104,7 +119,7 @@ fn detach_beside_os_brick(data: &Data<'_>, work: Work) -> Goal {
 }
 
 /// Whether a portal works as it should, and nothing else stands in the way of an attach: daemons that come back do not, a
-/// node database that cannot be written and another volume's disk at the LUN do.
+/// node database that cannot be written does, and another volume's disk at the LUN, where bowline refuses on purpose.
 fn a_portal_is_clean(fault: Fault) -> bool {
     match fault {
         Fault::None

@@ -7,7 +7,7 @@ use lab_experiment::{Bench, Contender, Sessions, is_clean};
 use super::goals::{self, Goal};
 use super::provenance::hosts;
 use super::summary::{Spread, as_f64};
-use super::table::{of, table};
+use super::table::{fine, of, table};
 use super::timeline;
 use crate::experiment::bench::{CONTENDERS, KINDS, Kind, ROUNDS};
 
@@ -21,6 +21,7 @@ pub fn kind_of((volumes, sessions, dead_half): Kind) -> String {
 }
 
 const INTRODUCTION: &str = include_str!("benchmark.md");
+const CANNOT_SAY: &str = include_str!("bench_cannot_say.md");
 
 /// The figures of one contender for one kind of work.
 struct Figures<'a> {
@@ -74,35 +75,27 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// Median, least and most with two places; nothing of nothing.
-fn fine(values: &[f64], unit: &str) -> Option<String> {
-    let Spread { median, min, max } = Spread::of(values)?;
-    Some(match values.len() {
-        1 => format!("{median:.2}{unit}"),
-        _ => format!("{median:.2}{unit} ({min:.2}–{max:.2})"),
-    })
-}
-
 fn succeeded(line: &Bench) -> bool {
     line.attach.ok() && line.detach.ok()
 }
 
+const HEADINGS: [&str; 12] = [
+    "by",
+    "succeeded",
+    "usable",
+    "all paths",
+    "returned",
+    "detached",
+    "gone",
+    "processor, attach",
+    "processor, detach",
+    "programs, attach and detach",
+    "MiB at most",
+    "left over",
+];
+
 pub fn document(all: &[Bench]) -> String {
     let mut text = INTRODUCTION.to_owned();
-    let headings = [
-        "by",
-        "succeeded",
-        "usable",
-        "all paths",
-        "returned",
-        "detached",
-        "gone",
-        "processor, attach",
-        "processor, detach",
-        "programs, attach and detach",
-        "MiB at most",
-        "left over",
-    ];
     for kind in KINDS {
         let rows: Vec<Vec<String>> = CONTENDERS
             .into_iter()
@@ -113,9 +106,10 @@ pub fn document(all: &[Bench]) -> String {
             .collect();
         text += &match rows.is_empty() {
             true => format!("## {}\n\nNot measured yet.\n\n", kind_of(kind)),
-            false => format!("## {}\n\n{}\n", kind_of(kind), table(&headings, &rows)),
+            false => format!("## {}\n\n{}\n", kind_of(kind), table(&HEADINGS, &rows)),
         };
         text += &beside_os_brick(all, kind);
+        text += &first_of_several(all, kind);
     }
     text += &goals::section(&aims(all));
     text += &timeline::section(all);
@@ -125,9 +119,15 @@ pub fn document(all: &[Bench]) -> String {
 /// Of which commit, and on what.
 fn what_was_measured(all: &[Bench]) -> String {
     let commits: BTreeSet<&str> = all.iter().map(|line| line.commit.as_str()).collect();
+    let of = |who: &Contender| {
+        let count = all.iter().filter(|line| line.wish.contender == *who).count();
+        format!("{count} of {}", who.name())
+    };
+    let begun_anew: usize = all.iter().map(|line| line.abandoned).sum();
     format!(
-        "\n## What was measured\n\n{} measurements of bowline at {}, on {}.\n",
+        "\n## What was measured\n\n{} measurements ({}), with bowline at {}, on {}. Begun anew, after the measurement itself had failed: {begun_anew}.\n\n{CANNOT_SAY}",
         all.len(),
+        CONTENDERS.iter().map(of).collect::<Vec<_>>().join(", "),
         commits.into_iter().collect::<Vec<_>>().join(", "),
         hosts(all.iter().map(|line| &line.versions))
     )
@@ -170,6 +170,20 @@ fn beside_os_brick(all: &[Bench], kind: Kind) -> String {
     format!("bowline beside os-brick, in the same round: {}.\n\n", told.join(", "))
 }
 
+/// When the first of several maps could be used: who takes one volume after the other has it soonest, and the last one latest.
+fn first_of_several(all: &[Bench], kind: Kind) -> String {
+    let first = |contender: Contender| {
+        let figures = Figures::of(all, kind, contender);
+        let told = figures.figure(|line| line.seen.first_map);
+        (!figures.lines.is_empty()).then(|| format!("{} {told}", contender.name()))
+    };
+    let told: Vec<String> = CONTENDERS.into_iter().filter_map(first).collect();
+    match kind.0 > 1 && !told.is_empty() {
+        true => format!("The first of the maps was usable after: {}.\n\n", told.join("; ")),
+        false => String::new(),
+    }
+}
+
 /// A figure of a measurement.
 type Value = fn(&Bench) -> Option<f64>;
 const USABLE: Value = |line| line.seen.all_maps;
@@ -202,6 +216,19 @@ fn aims(all: &[Bench]) -> Vec<Goal> {
             aims.push(floor("until all attaches have returned", RETURNED));
             aims.push(floor("detach", DETACHED).because(DETACH));
             aims.push(floor("detach, until all of it is gone", GONE).because(DETACH));
+        }
+        let existing: [(Kind, &str); 2] = [
+            ((1, Sessions::Existing, false), "1 volume"),
+            ((16, Sessions::Existing, false), "16 volumes at once"),
+        ];
+        for (kind, volumes) in existing {
+            let floor = |text: &str, value| {
+                let text = format!("{volumes}, existing sessions, {text}: 1.3 × the floor");
+                beside(text, kind, (kind, Contender::Floor), 1.3, value)
+            };
+            aims.push(floor("until all maps are usable", USABLE));
+            aims.push(floor("until all attaches have returned", RETURNED));
+            aims.push(floor("detach", DETACHED).because(DETACH_OF_EXISTING));
         }
         for (kind, state) in [(one, ""), (half_dead, ", half of the portals dead")] {
             let os_brick = |text: &str, value| {
@@ -241,6 +268,9 @@ const DETACH: &str = "bowline does what the floor does not: it writes down durab
     and after each step, removes records under open-iscsi's lock, and takes the identity off multipath's list; the command starts \
     itself and its helper, too";
 
+/// Of the same where the sessions stay.
+const DETACH_OF_EXISTING: &str = "the same, and the floor is next to nothing here: no logout, so a flush, a map and its disks are all that goes";
+
 /// Of the aim that a detach with dead portals returns sooner than os-brick's.
 const WAITS_FOR_LOGIN: &str = "all is gone after half a second; then bowline waits for the login that its finisher had under way at a dead portal, since \
     iscsid cannot be told to give one up, and a session that came up after the detach would be nobody's. os-brick has no finisher: it has waited for \
@@ -257,10 +287,9 @@ fn ratio(
     value: Value,
 ) -> Goal {
     let ratios = ratios_of(all, of, to, value);
-    let median = Spread::of(&ratios).map(|spread| spread.median);
     let figures = Figures::of(all, of.0, of.1);
     let came_to_it = figures.lines.iter().filter(|line| value(line).is_some()).count();
-    Goal::at_most(aim, median, most, " ×")
+    Goal::median_at_most(aim, &ratios, most, " ×")
         .missing((ROUNDS as usize).saturating_sub(ratios.len()))
         .failed(figures.tried - came_to_it)
 }

@@ -1,6 +1,7 @@
 //! What is aimed at, and whether the figures reach it: a table made from the data, with the cause where one is known.
 
-use super::table::table;
+use super::summary::Spread;
+use super::table::{fine, table};
 
 /// One aim.
 pub struct Goal {
@@ -14,6 +15,8 @@ pub struct Goal {
     pub cause: &'static str,
     /// How much of what it is to be judged by was not measured yet.
     pub missing: usize,
+    /// How many measurements, of how many, do not reach it, though their median does.
+    pub above: Option<(usize, usize)>,
 }
 
 impl Goal {
@@ -25,13 +28,26 @@ impl Goal {
     /// At least so many in a hundred shall be so.
     pub fn share(aim: impl Into<String>, good: usize, of: usize, percent: usize) -> Self {
         let reached = (of > 0).then_some(good * 100 >= of * percent);
-        Self { aim: aim.into(), seen: format!("{good} of {of}"), reached, cause: "", missing: 0 }
+        Self { aim: aim.into(), seen: format!("{good} of {of}"), reached, cause: "", missing: 0, above: None }
     }
 
     /// A figure shall be at most this.
     pub fn at_most(aim: impl Into<String>, seen: Option<f64>, most: f64, unit: &str) -> Self {
-        let text = seen.map_or_else(|| "–".to_owned(), |seen| format!("{seen:.2}{unit}"));
-        Self { aim: aim.into(), seen: text, reached: seen.map(|seen| seen <= most), cause: "", missing: 0 }
+        let seen: Vec<f64> = seen.into_iter().collect();
+        Self::median_at_most(aim, &seen, most, unit)
+    }
+
+    /// The median of figures shall be at most this.
+    pub fn median_at_most(aim: impl Into<String>, seen: &[f64], most: f64, unit: &str) -> Self {
+        let above = seen.iter().filter(|one| **one > most).count();
+        Self {
+            aim: aim.into(),
+            seen: fine(seen, unit).unwrap_or_else(|| "–".to_owned()),
+            reached: Spread::of(seen).map(|spread| spread.median <= most),
+            cause: "",
+            missing: 0,
+            above: (above > 0).then_some((above, seen.len())),
+        }
     }
 
     /// What is known of the cause, should it not be reached.
@@ -58,11 +74,12 @@ pub fn section(goals: &[Goal]) -> String {
     let rows: Vec<Vec<String>> = goals
         .iter()
         .map(|goal| {
-            let reached = match (goal.reached, goal.missing) {
-                (None, _) => "not measured yet".to_owned(),
-                (Some(true), 0) => "yes".to_owned(),
-                (Some(true), missing) => format!("so far; {missing} more are to be measured"),
-                (Some(false), _) => "**no**".to_owned(),
+            let reached = match (goal.reached, goal.missing, goal.above) {
+                (None, ..) => "not measured yet".to_owned(),
+                (Some(true), 0, None) => "yes".to_owned(),
+                (Some(true), 0, Some((above, of))) => format!("by the median; {above} of {of} above"),
+                (Some(true), missing, _) => format!("so far; {missing} more are to be measured"),
+                (Some(false), ..) => "**no**".to_owned(),
             };
             vec![goal.aim.clone(), goal.seen.clone(), reached]
         })
@@ -90,6 +107,8 @@ mod tests {
             Goal::at_most("faster", None, 1.3, " ×"),
             Goal::all("few", 2, 2).missing(8),
             Goal::at_most("sometimes", Some(1.0), 1.3, " ×").failed(1),
+            Goal::median_at_most("mostly", &[1.0, 1.2, 1.4], 1.3, " ×"),
+            Goal::median_at_most("rarely", &[1.0, 1.4, 1.4], 1.3, " ×"),
         ];
         let text = section(&goals);
         assert!(text.contains("| nothing is left | 10 of 10 | yes |"));
@@ -99,6 +118,8 @@ mod tests {
             text.contains("| fast | 1.50 × | **no** |") && text.contains("| faster | – | not measured yet |")
         );
         assert!(text.contains("| few | 2 of 2 | so far; 8 more are to be measured |"));
+        assert!(text.contains("| mostly | 1.20 × (1.00–1.40) | by the median; 1 of 3 above |"));
+        assert!(text.contains("| rarely | 1.40 × (1.00–1.40) | **no** |"));
         assert!(text.contains("| sometimes | 1.00 ×; 1 failed | **no** |"));
         assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told");
     }

@@ -7,8 +7,10 @@ use lab_experiment::{Data, HandedOut, Paths, Run, Step, WWIDS};
 pub struct Summary {
     /// How many there were.
     pub runs: usize,
-    /// In how many all succeeded: the attach, the data, the detach, and the data was on the target.
+    /// In how many all succeeded: the attach, the data, the detach, the data was on the target, and nothing was left.
     pub whole: usize,
+    /// In how many of those a map was handed out, where one was asked for.
+    pub whole_with_map: usize,
     /// In how many the attach succeeded.
     pub attached: usize,
     /// In how many of those the detach did.
@@ -21,6 +23,8 @@ pub struct Summary {
     pub left: usize,
     /// In how many a detach failed and left a part of the attachment, whatever a second one did.
     pub half_way: usize,
+    /// In how many what was left could not even be taken away by force.
+    pub stuck: usize,
     /// In how many a line was left in multipath's list of WWIDs.
     pub wwids: usize,
     /// In how many the device was of another volume.
@@ -37,10 +41,8 @@ pub struct Summary {
     pub lost_after_a_failure: usize,
     /// In how many a call was killed, because it took too long, or ended without an answer.
     pub hung: usize,
-    /// In how many the fault was not done, so that they say nothing of it.
+    /// How many more there were in which the fault was not done, so that they say nothing of it.
     pub missed: usize,
-    /// How often one was begun in a guest in which the experiment itself could not go on.
-    pub abandoned: usize,
     /// Paths at return, of each attach that succeeded.
     pub paths: Vec<f64>,
     /// Paths 10 s later.
@@ -51,6 +53,8 @@ pub struct Summary {
     pub failed_seconds: Vec<f64>,
     /// Seconds of each detach that succeeded.
     pub detach_seconds: Vec<f64>,
+    /// Seconds of each first detach that failed.
+    pub refused_seconds: Vec<f64>,
     /// Programs that each attach that succeeded started.
     pub programs: Vec<f64>,
     /// Peak memory of each call, in MiB.
@@ -67,16 +71,22 @@ impl Summary {
 
     fn add(&mut self, run: &Run) {
         let is = usize::from;
+        if run.missed() {
+            self.missed += 1;
+            return;
+        }
         self.runs += 1;
         self.left += is(!run.clean());
         self.half_way += is(run.stopped_half_way());
+        self.stuck += is(run.not_cleaned.is_some());
         self.wwids += is(run.left().contains_key(WWIDS));
+        let with_map =
+            run.handed_out.as_ref().is_some_and(|out| out.map) || run.wish.cell.paths == Paths::Single;
         self.whole += is(whole(run));
+        self.whole_with_map += is(whole(run) && with_map);
         self.hung += is(run.hung());
         self.memory.extend(run.calls().filter_map(|call| call.memory).map(|kib| as_f64(kib) / 1024.0));
         self.differs += is(run.differs());
-        self.missed += is(run.missed());
-        self.abandoned += run.abandoned;
         self.lost += is(run.lost());
         self.lost_silently += is(run.lost_silently());
         self.lost_after_a_failure += is(run.lost_after_a_failure());
@@ -91,25 +101,25 @@ impl Summary {
             self.maps += is(handed_out.map && run.wish.cell.paths == Paths::Multipath);
             self.wrong += is(handed_out.right_volume == Some(false));
             self.stale += is(handed_out.stale);
-            // Device-mapper may have known no such name, which counted as no path.
-            let asked = |count: &usize| *count > 0 || run.ended > ASKED_BY_NAME;
-            let paths = |count: Option<usize>| count.filter(asked).map(|count| as_f64(count as u64));
+            let paths = |count: Option<usize>| count.map(|count| as_f64(count as u64));
             self.paths.extend(paths(handed_out.paths));
             self.paths_later.extend(paths(handed_out.paths_later));
         }
         self.detached_later += is(run.retry.as_ref().is_some_and(|retry| retry.detach.ok()));
-        if let Some(detach) = run.detach.as_ref().filter(|detach| detach.ok()) {
-            self.detached += 1;
-            self.detach_seconds.push(detach.seconds);
+        match &run.detach {
+            Some(detach) if detach.ok() => {
+                self.detached += 1;
+                self.detach_seconds.push(detach.seconds);
+            }
+            Some(detach) => self.refused_seconds.push(detach.seconds),
+            None => {}
         }
     }
 }
 
-/// Until then (29 November 2026) a map's paths were asked for by its name, which udev may not have made yet.
-const ASKED_BY_NAME: u64 = 1_795_991_000;
-
-/// Whether all of it succeeded: the right volume, with no disk of another, was written, read and detached, and the target has it.
-fn whole(run: &Run) -> bool {
+/// Whether all of it succeeded: the right volume, with no disk of another, was written, read and detached, the target has it, and nothing
+/// is left.
+pub fn whole(run: &Run) -> bool {
     let written = |data: &Data| {
         data.not_written.is_none() && data.read_back == Some(true) && data.on_target == Some(true)
     };
@@ -118,6 +128,7 @@ fn whole(run: &Run) -> bool {
         && run.handed_out.as_ref().is_some_and(right)
         && run.data.as_ref().is_some_and(written)
         && run.detach.as_ref().is_some_and(Step::ok)
+        && run.clean()
 }
 
 /// A count or a size as it is reckoned with.
@@ -196,5 +207,38 @@ mod tests {
         assert_eq!(all.lost_silently, 1);
         assert_eq!(all.memory, [2.0]);
         assert_eq!(all.failed_seconds, [900.0]);
+        assert_eq!(all.refused_seconds, [1.0]);
+    }
+
+    #[test]
+    fn all_well_is_all_of_it() {
+        let run = |out: &str, data: &str, left: &str| -> Run {
+            let line = format!(
+                r#"{{"cell":"lio/one-iqn/multipath/create/none","contender":"bowline","seed":7,"versions":
+                {{"kernel":"","open_iscsi":"","multipath_tools":"","contender":""}},"attach":{{"outcome":"ok","seconds":2}},
+                "handed_out":{{"map":true,"paths":4,"paths_later":4,{out}}},"data":{{"bytes":1,"write_seconds":1,{data}}},
+                "detach":{{"outcome":"ok","seconds":2}},"leftovers":{{{left}}}}}"#
+            );
+            serde_json::from_str(&line).unwrap()
+        };
+        let (right, there) = (r#""right_volume":true"#, r#""read_back":true,"on_target":true"#);
+        assert!(whole(&run(right, there, "")) && whole(&run(right, there, r#""wwids":1"#)));
+        assert!(!whole(&run(r#""right_volume":true,"stale":true"#, there, "")));
+        assert!(
+            !whole(&run(r#""right_volume":false"#, there, ""))
+                && !whole(&run(r#""right_volume":null"#, there, ""))
+        );
+        assert!(!whole(&run(right, r#""read_back":null,"on_target":true"#, "")));
+        assert!(!whole(&run(right, r#""read_back":true,"on_target":null"#, "")));
+        assert!(!whole(&run(right, &format!(r#"{there},"not_written":"why""#), "")));
+        assert!(!whole(&run(right, there, r#""sessions":1"#)));
+    }
+
+    #[test]
+    fn a_run_whose_fault_did_not_strike_counts_as_that_alone() {
+        let line = r#"{"cell":"lio/one-iqn/multipath/attach/iscsid-killed","contender":"bowline","seed":7,"versions":
+            {"kernel":"","open_iscsi":"","multipath_tools":"","contender":""},"attach":{"outcome":"ok","seconds":2},"leftovers":{}}"#;
+        let all = Summary::of([serde_json::from_str(line).unwrap()].iter());
+        assert_eq!(all, Summary { missed: 1, ..Summary::default() });
     }
 }

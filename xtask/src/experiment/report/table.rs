@@ -33,6 +33,15 @@ pub fn spread(values: &[f64], unit: &str) -> String {
     }
 }
 
+/// The same with two places; nothing of nothing.
+pub fn fine(values: &[f64], unit: &str) -> Option<String> {
+    let Spread { median, min, max } = Spread::of(values)?;
+    Some(match values.len() {
+        1 => format!("{median:.2}{unit}"),
+        _ => format!("{median:.2}{unit} ({min:.2}–{max:.2})"),
+    })
+}
+
 /// What must never happen, where it did; else nothing.
 pub fn alarms(summary: &Summary) -> String {
     let alarm = |count: usize, what: &str| (count > 0).then(|| format!("**{count} × {what}**"));
@@ -47,6 +56,7 @@ pub fn alarms(summary: &Summary) -> String {
         ),
         alarm(summary.lost - summary.lost_silently - summary.lost_after_a_failure, "data lost, and told"),
         alarm(summary.half_way, "a part left by a detach that failed"),
+        alarm(summary.stuck, "left so that force could not take it away"),
         alarm(summary.hung, "hung"),
         alarm(summary.missed, "the fault did not strike"),
     ];

@@ -12,7 +12,7 @@ pub fn section(all: &[Bench]) -> String {
         .filter(|line| line.wish.volumes == 1 && line.wish.sessions == Sessions::New && !line.wish.dead_half)
         .filter(|line| line.attach.ok() && line.detach.ok())
         .collect();
-    udevs_share(&of_one) + &attach(&of_one) + &detach(&of_one)
+    udevs_share(all) + &attach(&of_one) + &detach(&of_one)
 }
 
 fn by<'a>(all: &[&'a Bench], contender: Contender) -> Vec<&'a Bench> {
@@ -26,22 +26,31 @@ fn last(events: &[serde_json::Value], names: &[&str]) -> Option<f64> {
     named.filter_map(|event| event["at"].as_f64()).reduce(f64::max)
 }
 
-/// Of the floor, what passes between the last disk and the map.
-fn udevs_share(all: &[&Bench]) -> String {
-    let share = |line: &&Bench| {
+/// Of the floor, what passes between the last disk and the last map.
+fn udevs_share(all: &[Bench]) -> String {
+    let share = |line: &Bench| {
         let (disks, maps) = (last(&line.events, &["disks"])?, last(&line.events, &["maps"])?);
         Some(100.0 * (maps - disks) / maps)
     };
-    let shares: Vec<f64> = by(all, Contender::Floor).iter().filter_map(share).collect();
-    match Spread::of(&shares) {
-        None => String::new(),
-        Some(share) => format!(
-            "## What of the floor is udev's\n\nFor one volume over new sessions {:.0} % ({:.0}–{:.0}) of the floor's time passes between the \
-             last disk and the usable map, in which there is nothing to do but wait: for udev's rules for each disk, for multipathd, and for udev's rules \
-             for the map. (udev is at work before, too, on the first disks.)\n\n",
-            share.median, share.min, share.max
-        ),
+    let of = |volumes: u16| -> Option<String> {
+        let floors = all.iter().filter(|line| {
+            let wish = &line.wish;
+            (wish.contender, wish.volumes, wish.sessions) == (Contender::Floor, volumes, Sessions::New)
+        });
+        let Spread { median, min, max } = Spread::of(&floors.filter_map(share).collect::<Vec<_>>())?;
+        let volumes = if volumes == 1 { "one volume".to_owned() } else { format!("{volumes} at once") };
+        Some(format!("{median:.0} % ({min:.0}–{max:.0}) for {volumes}"))
+    };
+    let told: Vec<String> = [1, 4, 16, 32].into_iter().filter_map(of).collect();
+    if told.is_empty() {
+        return String::new();
     }
+    format!(
+        "## What of the floor is udev's\n\nSo much of the floor's time, over new sessions, passes between the last disk and the last usable map: {}. In it the \
+         floor's driver does nothing but wait: for udev's rules for each disk, for multipathd, and for udev's rules for the map. (udev is at work \
+         before, too, on the first disks.)\n\n",
+        told.join(", ")
+    )
 }
 
 /// Of bowline's own attaches, when each step of each path was over.
