@@ -3,7 +3,9 @@
 //! bring to its end. What a guest did not begin is tried in another.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use lab_experiment::{LONGEST_RUN, Outcome, Step};
 use lab_wire::{Context, Failure, Spec};
@@ -18,6 +20,8 @@ const PROGRAMS: Programs = Programs {
     packages: &["lab", "bowline-cli", "bowline-linux", "lab-experiment", "bowline-resident"],
     names: &["lab", "bowline", "bowline-helper", "experiment", "bowline-resident"],
 };
+/// Where `xtask/src/lab/binaries.rs` has them built.
+const BUILT: &str = "target/lab/x86_64-unknown-linux-gnu/release";
 /// A guest is used for so many wishes.
 pub const PER_GUEST: usize = 12;
 /// A guest that gives no sign of life for so long stands still as a whole, or what it is at does.
@@ -58,6 +62,8 @@ impl<W> Lost<W> {
 /// Everything that the guests of an experiment are booted from.
 pub struct Guests {
     ready: Ready,
+    /// When each of what goes into them was made.
+    made: Vec<SystemTime>,
     /// What they are asked to do.
     verb: &'static str,
 }
@@ -68,7 +74,18 @@ impl Guests {
         let brought = peers::ready(&repository())?;
         let mut steps = Steps::start();
         let ready = Ready::with(Suite::Bookworm, PROGRAMS, brought, &mut steps)?;
-        Ok(Self { ready, verb })
+        Ok(Self { ready, made: made()?, verb })
+    }
+
+    /// Each guest gets the programs anew from where they were built, and whoever builds meanwhile puts others there: what they do
+    /// would stand in the data under the commit that the campaign began with.
+    fn unchanged(&self) -> Result<(), Failure> {
+        match made()? == self.made {
+            true => Ok(()),
+            false => Err(Failure::new(
+                "the programs for the guests were built anew meanwhile; what was run until then is in the data: begin again",
+            )),
+        }
     }
 
     /// Brings wishes to their end in guests of that shape, and records each.
@@ -109,6 +126,7 @@ impl Guests {
         tries: usize,
         recording: &Recording<L>,
     ) -> Result<Ended<L::Wish>, Failure> {
+        self.unchanged()?;
         let place = Place::make(&repository(), false)?;
         let share = &rest[..rest.len().min(PER_GUEST)];
         let limit = LONGEST_RUN * u32::try_from(share.len()).unwrap_or(1);
@@ -157,6 +175,18 @@ impl Guests {
         }
         Ok(Ended { why: why(&verdict, &said), verdict, under_way })
     }
+}
+
+/// When the guest's programs and os-brick's driver were last written, in that order.
+fn made() -> Result<Vec<SystemTime>, Failure> {
+    let repo = repository();
+    let programs = PROGRAMS.names.iter().map(|name| repo.join(BUILT).join(name));
+    let files = programs.chain([repo.join(peers::CONTENDER)]);
+    let at = |file: PathBuf| {
+        let written = fs::metadata(&file).and_then(|seen| seen.modified());
+        written.context(|| format!("cannot look at {}", file.display()))
+    };
+    files.map(at).collect()
 }
 
 /// How a guest ended.

@@ -23,7 +23,8 @@ const FOR_GUEST: &[&str] = &[
 ];
 /// The folders of `lab/experiment/peers`.
 const RELEASES: &[&str] = &["os-brick", "os-brick-1.12"];
-const CONTENDER: &str = "lab/experiment/os_brick_contender.py";
+/// os-brick's driver.
+pub const CONTENDER: &str = "lab/experiment/os_brick_contender.py";
 
 /// Installs what is not there yet, and says what goes along into a guest.
 pub fn ready(repo: &Path) -> Result<Vec<Brought>, Stop> {
