@@ -145,3 +145,71 @@ fn a_portal_is_clean(fault: Fault) -> bool {
         | Fault::RecordsFull => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(who: &str, fault: &str, rest: &str) -> Run {
+        let (fault, work) = fault.split_once('/').unwrap();
+        serde_json::from_str(&format!(
+            r#"{{"cell":"lio/one-iqn/multipath/{work}/{fault}","contender":"{who}","seed":7,"struck":0.5,"versions":
+            {{"kernel":"","open_iscsi":"","multipath_tools":"","contender":""}},{rest}}}"#
+        ))
+        .unwrap()
+    }
+
+    /// One that attached, wrote and detached within so many seconds.
+    fn attached(who: &str, fault: &str, out: &str, data: &str, detach: f64) -> Run {
+        let rest = format!(
+            r#""attach":{{"outcome":"ok","seconds":2,"memory":5000}},"handed_out":{{"paths":4,"paths_later":4,{out}}},
+            "data":{{"bytes":1,"write_seconds":1,{data}}},"detach":{{"outcome":"ok","seconds":{detach}}},"leftovers":{{}}"#
+        );
+        run(who, fault, &rest)
+    }
+
+    const RIGHT: &str = r#""map":true,"right_volume":true"#;
+    const THERE: &str = r#""read_back":true,"on_target":true"#;
+
+    fn failed(fault: &str, outcome: &str, seconds: u32, left: &str) -> Run {
+        let attach = format!(r#""attach":{{"outcome":"{outcome}","seconds":{seconds},"memory":20000}}"#);
+        run("bowline", fault, &format!(r#"{attach},"leftovers":{{{left}}}"#))
+    }
+
+    #[test]
+    fn every_aim_can_be_reached() {
+        let runs = [
+            attached("bowline", "none/attach", RIGHT, THERE, 1.0),
+            attached("bowline", "drop-10/attach", RIGHT, THERE, 1.0),
+            attached("bowline", "drop-10/create", RIGHT, THERE, 1.0),
+            attached("bowline", "drop-20/create", RIGHT, THERE, 1.0),
+            attached("bowline", "dirty-all-dead/attach", RIGHT, THERE, 1.0),
+            run("bowline", "drop-100/attach", r#""attach":{"outcome":"failed","seconds":50},"leftovers":{}"#),
+            attached("os-brick", "drop-10/attach", RIGHT, THERE, 60.0),
+            attached("os-brick", "drop-10/create", RIGHT, THERE, 60.0),
+        ];
+        for goal in aims(&Data::of(&runs)) {
+            assert_eq!(goal.reached, Some(true), "{}: {}", goal.aim, goal.seen);
+        }
+    }
+
+    #[test]
+    fn every_aim_can_be_missed() {
+        let runs = [
+            failed("none/create", "failed", 2, r#""wwids":1"#),
+            failed("drop-10/create", "failed", 2, ""),
+            failed("drop-20/create", "killed", 2, ""),
+            failed("drop-100/attach", "failed", 130, ""),
+            attached("bowline", "none/attach", r#""map":false,"right_volume":null"#, THERE, 1.0),
+            attached("bowline", "none/attach", RIGHT, r#""read_back":false,"on_target":false"#, 1.0),
+            attached("bowline", "dirty-all-dead/attach", RIGHT, r#""read_back":null,"on_target":false"#, 1.0),
+            attached("bowline", "drop-10/attach", RIGHT, THERE, 30.0),
+            attached("bowline", "drop-10/create", RIGHT, THERE, 30.0),
+            attached("os-brick", "drop-10/attach", RIGHT, THERE, 60.0),
+            attached("os-brick", "drop-10/create", RIGHT, THERE, 60.0),
+        ];
+        for goal in aims(&Data::of(&runs)) {
+            assert_eq!(goal.reached, Some(false), "{}: {}", goal.aim, goal.seen);
+        }
+    }
+}
