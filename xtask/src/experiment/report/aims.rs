@@ -75,7 +75,8 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
             "the same where all paths died while data was under way",
             &|run| run.fault() == Fault::DirtyAllDead && detached(run),
             &|run| !run.lost_untold(),
-        ),
+        )
+        .missing(missing(&|cell| cell.fault == Fault::DirtyAllDead)),
         all(
             "with every packet dropped it fails by its deadline (120 s), clean",
             &|cell| cell.fault == Fault::Drop100,
