@@ -40,7 +40,8 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
             "nothing is left over in any run, not even a line in multipath's list of WWIDs, nor a part by a detach that fails",
             &|_| true,
             &|run| run.spotless() && !run.stopped_half_way(),
-        ),
+        )
+        .because(NAMELESS),
         all(
             "attach succeeds where at least one portal is clean",
             &|cell| a_portal_is_clean(cell.fault),
@@ -95,6 +96,11 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
     aims.extend(Work::ALL.map(|work| detach_beside_os_brick(data, work)));
     aims
 }
+
+/// Of the aim that nothing is left.
+const NAMELESS: &str = "where iscsid is killed between making a session and telling the kernel its target's name, the session stays in sysfs, free, without connection, \
+    device or name, until a reboot: the new iscsid does not know it, and nobody can tell whose it is (findings.md, *A session that iscsid does not \
+    live to name*). It is met with os-brick, too";
 
 /// At 10 % loss, each use by itself: os-brick's times are of two kinds, of which each use has another share.
 fn detach_beside_os_brick(data: &Data<'_>, work: Work) -> Goal {
