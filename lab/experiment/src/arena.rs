@@ -5,7 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Data, Fault, HandedOut, LONGEST_RUN, Outcome, Paths, Retry, Run, Step, Wish, Work};
+use lab_experiment::{
+    Data, Fault, HandedOut, LONGEST_RUN, Outcome, Outside, Paths, Retry, Run, Step, Wish, Work,
+};
 use lab_wire::Failure;
 
 use crate::contender::{self, Contend, Volume, longest_call};
@@ -85,13 +87,10 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let attached = contender.attach(std::slice::from_ref(&volume), CALL_LIMIT)?;
     let mut run = Run {
         wish: wish.clone(),
-        ended: 0,
-        commit: String::new(),
-        jobs: None,
+        outside: Outside::default(),
         versions,
         cut_off,
         struck: None,
-        abandoned: 0,
         attach: attached.step,
         handed_out: None,
         data: None,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_experiment::{Bench, BenchWish, LONGEST_RUN, Sessions, Step, Timed};
+use lab_experiment::{Bench, BenchWish, LONGEST_RUN, Outside, Sessions, Step, Timed};
 use lab_wire::Failure;
 
 use crate::contender::{self, Answer, Contend, Volume, longest_call};
@@ -80,10 +80,7 @@ pub fn run(wish: &BenchWish) -> Result<Bench, Failure> {
     lab::lab(&["heal"])?;
     Ok(Bench {
         wish: wish.clone(),
-        ended: 0,
-        commit: String::new(),
-        jobs: None,
-        abandoned: 0,
+        outside: Outside::default(),
         versions,
         attach: attached.step,
         attach_processor,

@@ -5,12 +5,12 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use lab_experiment::{Bench, BenchWish, Contender, Sessions, Timed, Versions};
+use lab_experiment::{Bench, BenchWish, Contender, Outside, Sessions, Timed, Versions};
 use lab_wire::{Backend, Context, Family, Spec, Target};
 use sha2::{Digest, Sha256};
 
 use super::guests::{Guests, Lost};
-use super::recording::{Line, Recording, Stamp};
+use super::recording::{Line, Recording};
 use super::report::bench::{document, kind_of};
 use super::store::{self, Appending, Store};
 use crate::lab::{Stop, repository, told};
@@ -112,9 +112,8 @@ impl Line for Bench {
         &self.wish
     }
 
-    fn stamped(self, stamp: Stamp) -> Self {
-        let Stamp { ended, commit, jobs, abandoned } = stamp;
-        Self { ended, commit, jobs: Some(jobs.get()), abandoned, ..self }
+    fn outside(&mut self) -> &mut Outside {
+        &mut self.outside
     }
 
     /// What hung or killed its guest is a measurement that failed, and none that there never was.
@@ -122,10 +121,7 @@ impl Line for Bench {
         let step = lost.step();
         Self {
             wish: lost.wish,
-            ended: 0,
-            commit: String::new(),
-            jobs: None,
-            abandoned: 0,
+            outside: Outside::default(),
             versions: Versions::default(),
             attach: step.clone(),
             attach_processor: None,

@@ -3,13 +3,13 @@
 
 use std::num::NonZeroUsize;
 
-use lab_experiment::{Cell, Contender, Run, Versions, Wish};
+use lab_experiment::{Cell, Contender, Outside, Run, Versions, Wish};
 use lab_wire::{Family, Spec};
 use sha2::{Digest, Sha256};
 
 use super::guests::{Guests, Lost, PER_GUEST};
 use super::matrix::Missing;
-use super::recording::{Line, Recording, Stamp};
+use super::recording::{Line, Recording};
 use super::store::{Appending, Store};
 use crate::lab::{Stop, side_by_side};
 
@@ -36,9 +36,8 @@ impl Line for Run {
         &self.wish
     }
 
-    fn stamped(self, stamp: Stamp) -> Self {
-        let Stamp { ended, commit, jobs, abandoned } = stamp;
-        Self { ended, commit, jobs: Some(jobs.get()), abandoned, ..self }
+    fn outside(&mut self) -> &mut Outside {
+        &mut self.outside
     }
 
     /// Nothing was attached, and the guest is what was left.
@@ -46,13 +45,10 @@ impl Line for Run {
         Self {
             attach: lost.step(),
             wish: lost.wish,
-            ended: 0,
-            commit: String::new(),
-            jobs: None,
+            outside: Outside::default(),
             versions: Versions::default(),
             cut_off: None,
             struck: None,
-            abandoned: 0,
             handed_out: None,
             data: None,
             detach: None,

@@ -1,26 +1,15 @@
-//! From what a guest says to a line of the data: stamped, shown to whoever watches, and on disk at once.
+//! From what a guest says to a line of the data: with what is known outside, shown to whoever watches, and on disk at once.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
+use lab_experiment::Outside;
 use lab_wire::{Context, Failure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::guests::Lost;
 use super::store::{self, Appending, Store};
-
-/// What is known outside of the guest alone.
-pub struct Stamp {
-    /// Now, in seconds since 1970.
-    pub ended: u64,
-    /// What is checked out.
-    pub commit: String,
-    /// So many guests side by side.
-    pub jobs: NonZeroUsize,
-    /// How often it was begun in vain before, in a guest in which the experiment itself could not go on.
-    pub abandoned: usize,
-}
 
 /// A line of the data.
 pub trait Line: Serialize + DeserializeOwned {
@@ -30,8 +19,8 @@ pub trait Line: Serialize + DeserializeOwned {
     /// What was wished for.
     fn wish(&self) -> &Self::Wish;
 
-    /// The same with what is known outside.
-    fn stamped(self, stamp: Stamp) -> Self;
+    /// What the guest has left blank.
+    fn outside(&mut self) -> &mut Outside;
 
     /// What is known of one that was lost with its guest.
     fn lost(lost: Lost<Self::Wish>) -> Self;
@@ -68,17 +57,13 @@ impl<L: Line> Recording<L> {
         self.add(L::lost(lost), abandoned, "LOST ")
     }
 
-    fn add(&self, line: L, abandoned: usize, how: &str) -> Result<(), Failure> {
-        let stamp = Stamp { ended: store::now(), commit: self.commit.clone(), jobs: self.jobs, abandoned };
-        let line = line.stamped(stamp);
-        let (count, lines) = &mut *self.locked()?;
+    fn add(&self, mut line: L, abandoned: usize, how: &str) -> Result<(), Failure> {
+        let (ended, commit, jobs) = (store::now(), self.commit.clone(), Some(self.jobs.get()));
+        *line.outside() = Outside { ended, commit, jobs, abandoned };
+        let (count, lines) = &mut *self.lines.lock().map_err(|_| poisoned())?;
         *count += 1;
         println!("[{count:4}/{}] {how}{}", self.total, line.told());
         lines.add(line)
-    }
-
-    fn locked(&self) -> Result<MutexGuard<'_, (usize, Appending<L>)>, Failure> {
-        self.lines.lock().map_err(|_| poisoned())
     }
 
     /// No more is to come.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::run::is_zero;
-use super::{Contender, Step, Versions};
+use super::{Contender, Outside, Step, Versions};
 
 /// What the guest is asked to measure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,18 +38,9 @@ pub struct Bench {
     /// What was wished for.
     #[serde(flatten)]
     pub wish: BenchWish,
-    /// When it ended, in seconds since 1970, by the clock of the machine outside.
-    #[serde(default)]
-    pub ended: u64,
-    /// The commit that was run; ends with `+` where the tree differed from it.
-    #[serde(default)]
-    pub commit: String,
-    /// So many guests ran side by side at most, its own included; not known of the oldest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jobs: Option<usize>,
-    /// How often it was begun before, in a guest where the measurement itself could not go on.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub abandoned: usize,
+    /// What is known outside of the guest alone.
+    #[serde(flatten)]
+    pub outside: Outside,
     /// On what.
     pub versions: Versions,
     /// The attach of all volumes, until the last call returned.

@@ -12,7 +12,7 @@ pub use bench::{Bench, BenchWish, Sessions, Timed};
 pub use cell::{Cell, Paths, Setting, Work};
 pub use contender::Contender;
 pub use fault::Fault;
-pub use run::{Data, HandedOut, Outcome, Retry, Run, Step, Versions, WWIDS, Wish, is_clean};
+pub use run::{Data, HandedOut, Outcome, Outside, Retry, Run, Step, Versions, WWIDS, Wish, is_clean};
 
 use std::time::Duration;
 

@@ -26,15 +26,9 @@ pub struct Run {
     /// What was wished for.
     #[serde(flatten)]
     pub wish: Wish,
-    /// When it ended, in seconds since 1970, by the clock of the machine outside.
-    #[serde(default)]
-    pub ended: u64,
-    /// The commit that was run; ends with `+` where the tree differed from it.
-    #[serde(default)]
-    pub commit: String,
-    /// So many guests ran side by side at most, its own included; not known of the oldest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jobs: Option<usize>,
+    /// What is known outside of the guest alone.
+    #[serde(flatten)]
+    pub outside: Outside,
     /// On what.
     pub versions: Versions,
     /// Where the caller was killed on purpose: the attach that was cut off.
@@ -44,9 +38,6 @@ pub struct Run {
     /// other faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub struck: Option<f64>,
-    /// How often it was begun before, in a guest where the experiment itself could not go on.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub abandoned: usize,
     /// The attach.
     pub attach: Step,
     /// What the attach handed out; nothing where it failed.
@@ -72,12 +63,29 @@ pub struct Run {
     pub not_cleaned: Option<String>,
 }
 
+/// What is known of a line outside of the guest alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// When it ended, in seconds since 1970, by the clock of the machine outside.
+    #[serde(default)]
+    pub ended: u64,
+    /// The commit that was run; ends with `+` where the tree differed from it.
+    #[serde(default)]
+    pub commit: String,
+    /// So many guests ran side by side at most, its own included; not known of the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<usize>,
+    /// How often it was begun before, in a guest where the experiment itself could not go on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned: usize,
+}
+
 /// Whether nothing is left but lines in multipath's list of WWIDs.
 pub fn is_clean(left: &BTreeMap<String, usize>) -> bool {
     left.keys().all(|kind| kind == WWIDS)
 }
 
-pub(super) fn is_zero(count: &usize) -> bool {
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

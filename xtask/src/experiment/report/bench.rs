@@ -118,12 +118,12 @@ pub fn document(all: &[Bench]) -> String {
 
 /// Of which commit, and on what.
 fn what_was_measured(all: &[Bench]) -> String {
-    let commits: BTreeSet<&str> = all.iter().map(|line| line.commit.as_str()).collect();
+    let commits: BTreeSet<&str> = all.iter().map(|line| line.outside.commit.as_str()).collect();
     let of = |who: &Contender| {
         let count = all.iter().filter(|line| line.wish.contender == *who).count();
         format!("{count} of {}", who.name())
     };
-    let begun_anew: usize = all.iter().map(|line| line.abandoned).sum();
+    let begun_anew: usize = all.iter().map(|line| line.outside.abandoned).sum();
     format!(
         "\n## What was measured\n\n{} measurements ({}), with bowline at {}, on {}. Begun anew, after the measurement itself had failed: {begun_anew}.\n\n{CANNOT_SAY}",
         all.len(),

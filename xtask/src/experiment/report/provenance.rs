@@ -80,7 +80,7 @@ pub fn what_was_run(data: &Data<'_>) -> String {
         .into_iter()
         .map(|contender| {
             let runs: Vec<&Run> = data.runs.iter().filter(|run| run.wish.contender == contender).collect();
-            let abandoned: usize = runs.iter().map(|run| run.abandoned).sum();
+            let abandoned: usize = runs.iter().map(|run| run.outside.abandoned).sum();
             let missing = matrix::lacking(|_| true, contender, data.runs);
             vec![
                 contender.name(),
@@ -120,11 +120,11 @@ fn versions(runs: &[&Run]) -> String {
     let mut by: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for run in runs {
         let version = match run.wish.contender {
-            Contender::Bowline | Contender::BowlineLibrary => &run.commit,
+            Contender::Bowline | Contender::BowlineLibrary => &run.outside.commit,
             _ => &run.versions.contender,
         };
         let (newest, count) = by.entry(version).or_default();
-        *newest = run.ended.max(*newest);
+        *newest = run.outside.ended.max(*newest);
         *count += 1;
     }
     // Of a run that was lost with its guest nobody has told.
