@@ -85,12 +85,23 @@ pub fn section(goals: &[Goal]) -> String {
         })
         .collect();
     let mut text = format!("## What bowline aims at\n\n{}\n", table(&["aim", "seen", "reached"], &rows));
-    let missed = goals.iter().filter(|goal| goal.reached == Some(false) && !goal.cause.is_empty());
-    let causes: String = missed.map(|goal| format!("- *{}*: {}\n", goal.aim, goal.cause)).collect();
+    let causes = causes(goals);
     if !causes.is_empty() {
         text += &format!("Why some are not reached:\n\n{causes}\n");
     }
     text
+}
+
+/// The causes that are known of what is not reached, each once, with all that it holds for.
+fn causes(goals: &[Goal]) -> String {
+    let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for goal in goals.iter().filter(|goal| goal.reached == Some(false) && !goal.cause.is_empty()) {
+        match causes.iter_mut().find(|(cause, _)| *cause == goal.cause) {
+            Some((_, aims)) => aims.push(&goal.aim),
+            None => causes.push((goal.cause, vec![&goal.aim])),
+        }
+    }
+    causes.iter().map(|(cause, aims)| format!("- *{}*: {cause}\n", aims.join("*; *"))).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +113,7 @@ mod tests {
         let goals = [
             Goal::all("nothing is left", 10, 10).because("?"),
             Goal::share("most attach", 9, 10, 95).because("a slow reader"),
+            Goal::share("most detach", 8, 10, 95).because("a slow reader"),
             Goal::all("no run", 0, 0).because("?"),
             Goal::at_most("fast", Some(1.5), 1.3, " ×"),
             Goal::at_most("faster", None, 1.3, " ×"),
@@ -121,6 +133,7 @@ mod tests {
         assert!(text.contains("| mostly | 1.20 × (1.00–1.40) | by the median; 1 of 3 above |"));
         assert!(text.contains("| rarely | 1.40 × (1.00–1.40) | **no** |"));
         assert!(text.contains("| sometimes | 1.00 ×; 1 failed | **no** |"));
-        assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told");
+        assert!(text.contains("- *most attach*; *most detach*: a slow reader\n"));
+        assert_eq!(text.matches("- *").count(), 1, "only a cause that is known is told, and once");
     }
 }
