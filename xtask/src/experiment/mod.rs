@@ -29,7 +29,7 @@ pub use self::bench::{BenchArgs, main as bench};
 /// Which experiments are run
 #[derive(clap::Args)]
 pub struct ExperimentArgs {
-    /// Only cells like this: a word of the name, or the name with * in it; `smoke` is a small selection of all kinds
+    /// Only cells like this: a word of the name, or the name with * in it; `smoke` is no fault and 10 % loss, LIO, multipath
     #[arg(long, value_name = "CELLS", value_delimiter = ',')]
     cells: Vec<String>,
     /// Only these contenders

@@ -52,7 +52,8 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
             "and with it all the rest: the volume is written, read and detached, the target has it, nothing is left",
             &|cell| a_portal_is_clean(cell.fault) && cell.fault != Fault::DirtyAllDead,
             &whole,
-        ),
+        )
+        .because(NAMELESS),
         most("attach succeeds in 95 % with 10 % dropped on all portals", Fault::Drop10),
         most("attach succeeds in 95 % with 20 % dropped on all portals", Fault::Drop20),
         Goal::all("every multipath attach hands out a map", maps, handed_out).missing(missing(&multipath)),
@@ -100,7 +101,7 @@ pub fn aims(data: &Data<'_>) -> Vec<Goal> {
 /// Of the aim that nothing is left.
 const NAMELESS: &str = "where iscsid is killed between making a session and telling the kernel its target's name, the session stays in sysfs, free, without connection, \
     device or name, until a reboot: the new iscsid does not know it, and nobody can tell whose it is (findings.md, *A session that iscsid does not \
-    live to name*). It is met with os-brick, too";
+    live to name*)";
 
 /// At 10 % loss, each use by itself: os-brick's times are of two kinds, of which each use has another share.
 fn detach_beside_os_brick(data: &Data<'_>, work: Work) -> Goal {

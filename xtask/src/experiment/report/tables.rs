@@ -171,7 +171,7 @@ pub fn costs(data: &Data<'_>) -> String {
     let headings = [
         "by",
         "programs started by an attach over 4 portals",
-        "most memory of its process",
+        "most memory of its process, with its helper",
         "runs that left a line in multipath's list of WWIDs",
     ];
     format!("### What it costs, without a fault\n\n{}\n", table(&headings, &rows))
