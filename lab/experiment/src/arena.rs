@@ -14,7 +14,7 @@ use crate::contender::{self, Contend, Volume, longest_call};
 use crate::data::{self, Access, Accessing, Ended};
 use crate::left::Left;
 use crate::observe::{self, Device};
-use crate::trouble::{self, Trouble, VOLUME};
+use crate::trouble::{self, OTHER, Trouble, VOLUME};
 use crate::{host, lab};
 
 /// Half of the portals: the laboratory's target has four.
@@ -73,6 +73,10 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     let multipath = wish.cell.paths == Paths::Multipath;
     let fault = wish.cell.fault;
     trouble::sign_volumes(wish.seed)?;
+    let other_hidden = trouble::is_alone(wish.cell);
+    if other_hidden {
+        lab::lab(&["unmap", &OTHER.to_string()])?;
+    }
     let volume = Volume { connection: lab::connection(VOLUME)?, multipath };
     let cut_off = match fault {
         Fault::CallerKilled => Some(cut_off(wish, &volume)?),
@@ -122,6 +126,9 @@ pub fn run(wish: &Wish) -> Result<Run, Failure> {
     run.after_healing = Some(left.beyond(&before));
     if run.after_healing.as_ref().is_some_and(|left| !left.is_empty()) {
         left.tell("and after everything was healed");
+    }
+    if other_hidden {
+        lab::lab(&["map", &OTHER.to_string()])?;
     }
     Ok(run)
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use lab_experiment::Fault;
-use lab_wire::{Context, Failure};
+use lab_experiment::{Cell, Fault};
+use lab_wire::{Backend, Context, Failure};
 use rustix::process::{Signal, kill_process};
 
 use crate::data;
@@ -254,6 +254,12 @@ fn leave_another_volume() -> Result<String, Failure> {
     lab(&["map", &volume])?;
     lab(&["map", &other])?;
     Ok(identity)
+}
+
+/// Whether the target shows nothing but the volume that is asked for: one with an IQN for all portals is the volume's own, as Cinder's LVM driver
+/// makes one for each, and one with an IQN for each portal serves many.
+pub fn is_alone(cell: Cell) -> bool {
+    cell.backend == Backend::OneIqn && cell.fault != Fault::LunReused
 }
 
 /// Empties and signs every volume that a run may meet.
