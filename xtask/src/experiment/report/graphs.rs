@@ -31,7 +31,11 @@ pub fn success_graph(data: &Data<'_>) -> String {
         })
         .collect();
     let names: Vec<String> = rows.iter().map(|fault| fault.words().to_owned()).collect();
-    chart::shares("Runs in which attach, data and detach all succeeded and nothing was left, of both uses", &names, &series)
+    chart::shares(
+        "Runs in which attach, data and detach all succeeded and nothing was left, of both uses",
+        &names,
+        &series,
+    )
 }
 
 /// The attach is the same call in both uses.
