@@ -3,7 +3,7 @@
 
 help:
 	@echo 'make demo   watch a volume being attached, used while half of its portals are dead, and given back'
-	@echo 'make test   every check, the cases on a real kernel included'
+	@echo 'make test   every check but what takes hours, with cases on a real kernel'
 	@echo 'make soak   a hundred thousand histories on the simulated host, its every case beside a real kernel, the cases that take too long for make test, and all on Debian 13'
 	@echo 'make experiment   attach and detach under faults beside os-brick, and make docs/experiment.md; hours, unless a part'
 	@echo '                  is asked for: make experiment CELLS=smoke RUNS=1'

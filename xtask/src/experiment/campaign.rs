@@ -98,7 +98,8 @@ fn line_of(run: &Run) -> String {
     )
 }
 
-/// What the guest for a cell is like; two volumes, since one may be met by mistake.
+/// What the guest for a cell is like; two volumes, since another's disk may be left at the LUN, and a target may serve
+/// many; where neither is so, a run hides the second one.
 fn shape(cell: Cell) -> Spec {
     Spec {
         target: cell.target,
